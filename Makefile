@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint figures clean
+
+help:  ## show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# torch comes first and pinned: an open range would bring gigabytes of CUDA packages to a laptop.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed  ## make .venv with every dependency, pinned
+
+run: setup  ## the main job: Figure 4d on real text (ARGS="architecture=mixer,transformer seed=0,1,2" to widen it)
+	$(BIN)/python -m memlab.run +experiment=copy_curriculum $(ARGS)
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: setup  ## format check, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+figures: setup  ## redraw tables and pictures from finished runs (ARGS="seed=0,1,2" for another sweep)
+	$(BIN)/python -m memlab.report +experiment=copy_curriculum $(ARGS)
+
+clean:  ## remove .venv and caches; runs/ is left alone
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""From a command line to the composed configs of every point of its sweep, without torch."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from memlab import paths
+
+# Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
+_NEUTRAL = ("logger", "runs_dir", "dry_run", "hydra", "trainer.threads", "trainer.workers", "experiment", "scale")
+
+
+@dataclass
+class Sweep:
+    """The points of one command: `configs[i]` was composed from `overrides[i]`; `changes` are the user's own overrides."""
+
+    configs: list[DictConfig]
+    overrides: list[list[str]]
+    changes: list[str]
+
+    @property
+    def experiment(self) -> str | None:
+        return self.configs[0].experiment
+
+    @property
+    def runs_dir(self) -> Path:
+        return Path(self.configs[0].runs_dir)
+
+    @property
+    def report_folder(self) -> Path:
+        """runs/reports/<experiment>/<scale>, with the overrides behind the scale where a sweep was changed."""
+        name = "_".join([self.configs[0].scale.name, *sorted(self.changes)])
+        return self.runs_dir / "reports" / str(self.experiment) / name.replace("/", "-")[:150]
+
+
+def compose_sweep(overrides: list[str]) -> Sweep:
+    """Composes every point. Raises ValueError, with the valid names, for an unknown group option or key."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
+        try:
+            return _compose(overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(_explain(error)) from None
+
+
+def _compose(overrides: list[str]) -> Sweep:
+    parser = OverridesParser.create()
+    given = parser.parse_overrides(overrides)
+    # Sweeps given on the command line only take part in the points; the first look is at the rest.
+    fixed = [o.input_line for o in given if not o.is_sweep_override() and o.input_line is not None]
+    params = compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.get("params") or {}
+    defaults = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
+    points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
+    configs = []
+    for point in points:
+        config = compose("config", overrides=point)
+        OmegaConf.resolve(config)
+        configs.append(config)
+    changes = [
+        o.input_line.lstrip("+")
+        for o in given
+        if o.input_line is not None and not o.get_key_element().lstrip("+~").startswith(_NEUTRAL)
+    ]
+    return Sweep(configs, points, changes)
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's message, with the keys that would have been valid where one was not."""
+    message = str(error)
+    cause = error.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return message
+    key, parent = str(getattr(cause, "key", "") or ""), cause.parent_node
+    if parent is None or not isinstance(parent, DictConfig):
+        return f"{message}\n{cause}"
+    valid = [str(name) for name in parent]
+    close = difflib.get_close_matches(key, valid, 1)
+    guess = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown key {cause.full_key}.{guess} Valid keys there: {', '.join(valid)}"

@@ -1,0 +1,23 @@
+"""Stacks and models in plain PyTorch: they know neither Hydra nor Lightning."""
+
+from memlab.models.autoencoder import Autoencoder
+from memlab.models.base import LanguageModel, Stack
+from memlab.models.bridge import RepeatBridge, UnrollBridge
+from memlab.models.causal_lm import CausalLM
+from memlab.models.encoder import Encoder
+from memlab.models.memory_model import MemoryModel
+from memlab.models.mixer import MixerStack
+from memlab.models.transformer import TransformerStack
+
+__all__ = [
+    "Autoencoder",
+    "CausalLM",
+    "Encoder",
+    "LanguageModel",
+    "MemoryModel",
+    "MixerStack",
+    "RepeatBridge",
+    "Stack",
+    "TransformerStack",
+    "UnrollBridge",
+]

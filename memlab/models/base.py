@@ -1,0 +1,79 @@
+"""What every stack and every model promises.
+
+Shape legend of this package: R rows, B batch, C chunks, L tokens per chunk, T positions, D width, N layers, H heads,
+K taps, V vocabulary, M memories per chunk, S = C*M memory slots, n scored chunks.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Stack(nn.Module):
+    """Blocks that turn (R, T, D) into (R, T, D): no embedding, no head.
+
+    `length` is the number of positions the weights were made for; None: any. `weight_std` is the standard deviation
+    of the stack's weight matrices, which its model's head follows; None: PyTorch's default.
+    """
+
+    width: int
+    length: int | None
+    weight_std: float | None
+
+    def forward(self, x_RTD: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def make_head(self, vocab: int) -> nn.Linear:
+        """A language-model head D -> V without bias, drawn the way this stack draws its matrices."""
+        head = nn.Linear(self.width, vocab, bias=False)
+        if self.weight_std is not None:
+            nn.init.normal_(head.weight, std=self.weight_std)
+        return head
+
+    def require_length(self, needed: int, role: str) -> None:
+        """Raise ValueError when the stack has fewer than `needed` positions."""
+        if self.length is not None and self.length < needed:
+            raise ValueError(
+                f"The {role} stack has {self.length} positions and {needed} are needed: build it with length={needed}."
+            )
+
+
+class LanguageModel(nn.Module):
+    """A model of token tables. `encoder` makes memories (or is the causal LM's body); None: there is none."""
+
+    encoder: nn.Module | None
+    head: nn.Linear
+
+    def embed_chunks(self, inputs_BCL: Tensor) -> Tensor | None:
+        """Memories (B, C, M, D) of every chunk given; None from models that have no memory slots."""
+        return None
+
+    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
+        """What the head reads at the scored chunks, (B, n, L, D).
+
+        `known_BcMD`: memories of the first c chunks as `embed_chunks` made them, so that several passes over the same
+        leading chunks embed them once. Models without memory slots have no use for it.
+        """
+        raise NotImplementedError
+
+    def forward(self, inputs_BCL: Tensor, scored: Sequence[int] | None = None) -> Tensor:
+        """Logits (B, n, L, V) of the scored chunks; None: of all."""
+        chunks = range(inputs_BCL.shape[1]) if scored is None else scored
+        logits: Tensor = self.head(self.hidden(inputs_BCL, chunks))
+        return logits
+
+
+def make_embedding(vocab: int, width: int, std: float) -> nn.Embedding:
+    """Token embedding (V, D) drawn from N(0, std^2)."""
+    embedding = nn.Embedding(vocab, width)
+    with torch.no_grad():
+        embedding.weight.normal_(std=std)
+    return embedding
+
+
+def require_positive(**values: int) -> None:
+    """Raise ValueError naming the first value that is not a positive whole number."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: choose a whole number of at least 1.")

@@ -1,0 +1,131 @@
+"""A decoder that reads memories in place of past chunks' tokens (shapes: see base.py).
+
+Decoder pass c over a sequence of chunks, fixed slots, M = 1, C = 4:
+
+    positions   0    1    2    3   | 4 ...
+    c = 0      fill fill fill fill | tokens of chunk 0
+    c = 1       e0  fill fill fill | tokens of chunk 1
+    c = 3       e0   e1   e2  fill | tokens of chunk 3
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from memlab.models.base import LanguageModel, Stack, make_embedding, require_positive
+from memlab.models.encoder import Encoder
+
+SLOTS = ("fixed", "variable")
+
+
+class MemoryModel(LanguageModel):
+    """Pass c sees the memories of chunks 0..c-1 in slots, then chunk c's tokens, and predicts within chunk c.
+
+    encoder: None is the control without memory: every slot holds `fill`.
+    slots: "fixed", always S = C*M of them, filled from the left, the rest holding `fill` (and attended);
+        "variable", exactly c*M.
+    An encoder of another width gets one biased linear to the decoder's.
+    Raises ValueError when the parts do not fit each other.
+    """
+
+    encoder: Encoder | None
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        stack: Stack,
+        vocab: int,
+        *,
+        chunks: int,
+        length: int,
+        memories: int = 1,
+        slots: str = "fixed",
+        fill: float = 0.0,
+        embedding_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        require_positive(vocab=vocab, chunks=chunks, length=length, memories=memories)
+        if slots not in SLOTS:
+            raise ValueError(f"slots={slots!r}: choose one of {', '.join(SLOTS)}.")
+        if encoder is not None and encoder.memories != memories:
+            raise ValueError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
+        if encoder is not None:
+            encoder.require_chunk(length)
+        slot_count = (chunks if slots == "fixed" else chunks - 1) * memories
+        stack.require_length(slot_count + length, "decoder")
+        self.chunks = chunks
+        self.length = length
+        self.memories = memories
+        self.slots = slots
+        self.fill = fill
+        self.encoder = encoder
+        self.projection: nn.Module = (
+            nn.Linear(encoder.width, stack.width)
+            if encoder is not None and encoder.width != stack.width
+            else nn.Identity()
+        )
+        self.embedding = make_embedding(vocab, stack.width, embedding_std)
+        self.stack = stack
+        self.head = stack.make_head(vocab)
+
+    def embed_chunks(self, inputs_BCL: Tensor) -> Tensor:
+        """Memories (B, C, M, D) of every chunk given, at the decoder's width, in one encoder call.
+
+        A wholly frozen encoder builds no graph; the projection behind it does.
+        """
+        batch, chunks, _ = inputs_BCL.shape
+        if self.encoder is None or chunks == 0:
+            shape = (batch, chunks, self.memories, self.stack.width)
+            return torch.full(shape, self.fill, device=inputs_BCL.device, dtype=self.embedding.weight.dtype)
+        trainable = any(parameter.requires_grad for parameter in self.encoder.parameters())
+        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
+            memories_RMD = self.encoder(inputs_BCL.flatten(0, 1))
+        projected: Tensor = self.projection(memories_RMD)
+        return projected.unflatten(0, (batch, chunks))
+
+    def encode(self, inputs_BCL: Tensor) -> Tensor:
+        """Memories (B, C-1, M, D) of chunks 0..C-2: those that some pass can read."""
+        return self.embed_chunks(inputs_BCL[:, :-1])
+
+    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
+        batch, chunks, length = inputs_BCL.shape
+        if chunks > self.chunks or length != self.length:
+            raise ValueError(
+                f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
+                f" chunks of {self.length}."
+            )
+        memories_BCMD = self._memories_before(inputs_BCL, max(scored), known_BcMD)
+        tokens_BnLD = self.embedding(inputs_BCL[:, list(scored)])
+        if self.slots == "fixed":
+            return self._decode(self._fixed_slots(memories_BCMD, scored), tokens_BnLD)
+        passes = [
+            self._decode(memories_BCMD[:, :c].reshape(batch, 1, c * self.memories, self.stack.width), tokens_B1LD)
+            for c, tokens_B1LD in zip(scored, tokens_BnLD.split(1, dim=1), strict=True)
+        ]
+        return torch.cat(passes, dim=1)
+
+    def _memories_before(self, inputs_BCL: Tensor, last: int, known_BcMD: Tensor | None) -> Tensor:
+        """Memories (B, last, M, D) of the chunks before chunk `last`; only those not known yet are embedded."""
+        if known_BcMD is None:
+            return self.embed_chunks(inputs_BCL[:, :last])
+        known = known_BcMD[:, :last]
+        if known.shape[1] == last:
+            return known
+        return torch.cat((known, self.embed_chunks(inputs_BCL[:, known.shape[1] : last])), dim=1)
+
+    def _fixed_slots(self, memories_BCMD: Tensor, scored: Sequence[int]) -> Tensor:
+        """Slots (B, n, S, D) of the scored passes: pass c has the first c*M filled, the others hold the constant."""
+        batch, _, _, width = memories_BCMD.shape
+        filled = memories_BCMD.flatten(1, 2)
+        empty = filled.new_full((batch, self.chunks * self.memories - filled.shape[1], width), self.fill)
+        slots_B1SD = torch.cat((filled, empty), dim=1)[:, None]
+        index_S = torch.arange(slots_B1SD.shape[2], device=filled.device)
+        used_n = torch.tensor([c * self.memories for c in scored], device=filled.device)
+        return torch.where((index_S < used_n[:, None])[:, :, None], slots_B1SD, self.fill)
+
+    def _decode(self, slots_BnSD: Tensor, tokens_BnLD: Tensor) -> Tensor:
+        """One decoder call over all passes; returns what stands at the tokens, (B, n, L, D)."""
+        passes_RTD = torch.cat((slots_BnSD, tokens_BnLD), dim=2).flatten(0, 1)
+        out_RTD: Tensor = self.stack(passes_RTD)
+        return out_RTD[:, slots_BnSD.shape[2] :].unflatten(0, tokens_BnLD.shape[:2])

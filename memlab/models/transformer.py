@@ -1,0 +1,94 @@
+"""Llama-style transformer blocks (shapes: see base.py)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memlab.models.base import Stack, require_positive
+
+WEIGHT_STD = 0.02
+NORM_EPS = 1e-6
+INNER_FACTOR = 4  # inner width of the SwiGLU over D
+
+
+class TransformerStack(Stack):
+    """(R, T, D) -> (R, T, D): N causal pre-norm blocks, then RMSNorm when `final_norm`.
+
+    Rotary positions count from 0 at the first position. Any T works: `length` is only kept for the caller.
+    Raises ValueError when D / H is not a whole, even number.
+    """
+
+    weight_std = WEIGHT_STD
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        length: int | None = None,
+        theta: float = 10000.0,
+        final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        require_positive(width=width, layers=layers, heads=heads)
+        if width % (2 * heads):
+            raise ValueError(
+                f"width={width} must be a multiple of 2 * heads = {2 * heads} (rotary positions turn pairs of features"
+                f" of a head): choose width={-(-width // (2 * heads)) * 2 * heads} or other heads."
+            )
+        self.width = width
+        self.length = length
+        self.theta = theta
+        self.head_width = width // heads
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(layers))
+        self.norm = nn.RMSNorm(width, eps=NORM_EPS) if final_norm else nn.Identity()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=WEIGHT_STD)
+
+    def forward(self, x_RTD: Tensor) -> Tensor:
+        turn = rotary_angles(x_RTD, self.head_width, self.theta)
+        rotation = (turn.cos(), turn.sin())
+        for block in self.blocks:
+            x_RTD = block(x_RTD, rotation)
+        normed: Tensor = self.norm(x_RTD)
+        return normed
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), then x + SwiGLU(norm(x)); no biases."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.RMSNorm(width, eps=NORM_EPS)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.RMSNorm(width, eps=NORM_EPS)
+        self.gate_up = nn.Linear(width, 2 * INNER_FACTOR * width, bias=False)
+        self.down = nn.Linear(INNER_FACTOR * width, width, bias=False)
+
+    def forward(self, x_RTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        rows, positions, width = x_RTD.shape
+        qkv = self.query_key_value(self.attention_norm(x_RTD))
+        q, k, v = qkv.view(rows, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
+        mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
+        x_RTD = x_RTD + self.attention_out(mixed.transpose(1, 2).reshape(rows, positions, width))
+        gate, up = self.gate_up(self.mlp_norm(x_RTD)).chunk(2, dim=-1)
+        out: Tensor = x_RTD + self.down(F.silu(gate) * up)
+        return out
+
+
+def rotary_angles(x_RTD: Tensor, head_width: int, theta: float) -> Tensor:
+    """Angles (T, D/H/2) in radians: position * theta^(-2i / (D/H)), in fp32 whatever the precision of x."""
+    positions = torch.arange(x_RTD.shape[1], device=x_RTD.device, dtype=torch.float32)
+    pairs = torch.arange(0, head_width, 2, device=x_RTD.device, dtype=torch.float32)
+    return positions[:, None] * theta ** (-pairs / head_width)
+
+
+def rotate(x_RHTd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn feature i and feature i + d/2 of every head as one complex number (the order of Llama's public weights)."""
+    cos, sin = rotation
+    real, imaginary = x_RHTd.chunk(2, dim=-1)
+    return torch.cat((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).to(x_RHTd.dtype)

@@ -1,0 +1,30 @@
+"""Copying from memories alone."""
+
+import torch
+from torch import Tensor
+
+from memlab.objectives.base import Objective, Table
+from memlab.objectives.copy import copy_table, copy_window
+
+
+class BlankCopy(Objective):
+    """Copying with the second half's tokens hidden. C = 2, L = 4 (x data, _ blank, . no loss):
+
+    inputs x0 x1 x2 x3 |  _  _  _  _     labels  .  .  .  . |  . x1 x2 x3
+    """
+
+    name = "blank_copy"
+
+    def window(self, chunks: int, length: int) -> int:
+        return copy_window(chunks, length)
+
+    def tables(
+        self,
+        tokens_BT: Tensor,
+        chunks: int,
+        length: int,
+        progress: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> list[Table]:
+        self._require_window(tokens_BT, chunks, length)
+        return [copy_table(self.name, tokens_BT, torch.full_like(tokens_BT, self.blank), chunks, length)]

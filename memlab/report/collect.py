@@ -1,0 +1,107 @@
+"""Turn run folders into rows: one row per finished point of an experiment."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from memlab.files import read_json
+from memlab.run_folder import RunFolder
+
+# A row is what a line of results.csv says, plus two keys that stay out of every table:
+#   windows  {"correct": [...], "count": [...], "loss": [...]}, one entry per evaluation window (loss in nats, summed)
+#   stages   [{"run", "name", "steps", "tokens", "seconds", "curve": [[step, token accuracy], ...]}, ...], oldest first
+Row = dict[str, Any]
+BULKY = ("windows", "stages")
+COSTS = ("steps", "tokens", "seconds")
+
+
+class Point(TypedDict):
+    """One job of an experiment's sweep."""
+
+    choices: dict[str, Any]  # architecture, arm, encoder, curriculum, seed
+    folder: Path  # run folder of the last stage
+    stages: Sequence[Path]  # run folders of the whole chain, oldest first, the last one included
+
+
+def is_finished(point: Point) -> bool:
+    """Whether every stage of the chain ran to its end."""
+    return all((Path(folder) / "finished.json").is_file() for folder in (*point["stages"], point["folder"]))
+
+
+def label(choices: Mapping[str, Any]) -> str:
+    """Name of a point for messages, such as `architecture=mixer arm=curriculum seed=0`."""
+    return " ".join(f"{key}={choices[key]}" for key in ("architecture", "arm", "seed") if key in choices)
+
+
+def collect(points: Iterable[Point]) -> list[Row]:
+    """Read the run folders of `points`; those not finished yet are left out.
+
+    Steps, tokens and seconds are sums over the chain, pretraining of the encoder included, because that is what the
+    number cost; commit and hardware are those of the last stage.
+
+    Raises:
+        ValueError: a finished folder lacks a file or holds one that cannot be read.
+    """
+    return [_row(point) for point in points if is_finished(point)]
+
+
+def _row(point: Point) -> Row:
+    run = RunFolder.open(Path(point["folder"]))
+    evaluation = _read(run.evaluation)
+    provenance = _read(run.provenance)
+    stages = [_stage(Path(stage)) for stage in point["stages"]]
+    row: Row = dict(point["choices"])
+    row.update(_numbers(evaluation.get("metrics", {})))
+    for key in COSTS:
+        row[key] = sum(stage[key] for stage in stages)
+    row["commit"] = provenance.get("commit")
+    row["dirty"] = provenance.get("dirty")
+    row["hardware"] = _one_line(provenance.get("hardware"))
+    row["run"] = run.path.name
+    row["windows"] = evaluation.get("windows", {})
+    row["stages"] = stages
+    return row
+
+
+def _stage(folder: Path) -> dict[str, Any]:
+    run = RunFolder.open(folder)
+    provenance = _read(run.provenance)
+    # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank`, `copy`.
+    name = folder.name.rpartition("-")[0]
+    costs = {key: provenance.get(key) or 0 for key in COSTS}
+    return {"run": folder.name, "name": name, **costs, "curve": _curve(run)}
+
+
+def _curve(run: RunFolder, metric: str = "val/token_accuracy") -> list[list[float]]:
+    """[[step, value], ...] in order of steps; of a step written twice the later line counts."""
+    values = {int(entry["step"]): entry[metric] for entry in run.read_metrics() if entry.get(metric) is not None}
+    return [[step, values[step]] for step in sorted(values)]
+
+
+def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested mapping, nested names joined by a slash: {"capacity": {"bits": 8}} -> capacity/bits."""
+    flat: dict[str, float] = {}
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat.update(_numbers(value, f"{prefix}{key}/"))
+        elif isinstance(value, int | float):
+            flat[prefix + key] = value
+    return flat
+
+
+def _one_line(hardware: Any) -> str:
+    """Hardware as one CSV cell, whether provenance holds a string or a mapping."""
+    if isinstance(hardware, Mapping):
+        return "; ".join(f"{key} {value}" for key, value in hardware.items())
+    return "" if hardware is None else str(hardware)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is missing or not JSON: delete {path.parent} and run that stage again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold a JSON object: delete {path.parent} and run that stage again")
+    return content

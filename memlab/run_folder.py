@@ -1,0 +1,108 @@
+"""The run folder of a stage: the one place that knows its files.
+
+runs/stages/<stage>-<fingerprint>/
+    config.yaml         the stage and the composed config that asked for it
+    metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
+    checkpoints/        the last two, each with its own checksum
+    model.safetensors   final weights
+    evaluation.json     {"settings", "metrics", "windows"}
+    samples.jsonl       {"text", "regenerated"}
+    provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
+    finished.json       written last: without it the stage is not finished
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from memlab.files import read_json, write_atomic, write_json
+
+
+class RunFolder:
+    """The files of one stage under `root` (a runs folder); nothing is created before something is written."""
+
+    def __init__(self, root: Path, stage: str, fingerprint: str) -> None:
+        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}"
+        self.fingerprint = fingerprint
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.jsonl"
+        self.weights = self.path / "model.safetensors"
+        self.evaluation = self.path / "evaluation.json"
+        self.samples = self.path / "samples.jsonl"
+        self.provenance = self.path / "provenance.json"
+        self.lock = self.path / ".lock"
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run folder by its path. Raises ValueError if it holds no finished stage."""
+        path = Path(path)
+        if not (path / "finished.json").is_file():
+            raise ValueError(
+                f"{path} is not the folder of a finished run: give one of runs/stages/* with a finished.json"
+            )
+        stage, _, fingerprint = path.name.rpartition("-")
+        return cls(path.parent.parent, stage, fingerprint)
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "finished.json").is_file()
+
+    def finish(self) -> None:
+        write_json(self.path / "finished.json", {"fingerprint": self.fingerprint})
+
+    def unfinish(self) -> None:
+        (self.path / "finished.json").unlink(missing_ok=True)
+
+    def write_config(self, stage: dict[str, Any], config: dict[str, Any]) -> None:
+        text = yaml.safe_dump({"stage": stage, "config": config}, sort_keys=False)
+        write_atomic(self.path / "config.yaml", text.encode())
+
+    def read_stage(self) -> dict[str, Any]:
+        """The stage as it was chosen, plain values."""
+        return yaml.safe_load((self.path / "config.yaml").read_text())["stage"]
+
+    def checkpoint_files(self) -> list[Path]:
+        """Newest first. Names sort by step."""
+        return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line.endswith("}")]
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops rows after `step`, which a resumed run writes again; also a last line cut off by a kill."""
+        if self.metrics.is_file():
+            rows = [row for row in self.read_metrics() if row["step"] <= step]
+            write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def write_metrics_csv(self) -> None:
+        rows = self.read_metrics()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "metrics.csv", text.getvalue().encode())
+
+    def write_samples(self, samples: Iterable[dict[str, str]]) -> None:
+        write_atomic(self.samples, "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in samples).encode())
+
+    def read_evaluation(self) -> dict[str, Any]:
+        return read_json(self.evaluation)
+
+    def read_provenance(self) -> dict[str, Any]:
+        return read_json(self.provenance)
+
+    def relative(self) -> str:
+        return os.path.relpath(self.path)

@@ -1,0 +1,78 @@
+"""Made-up run folders: a report needs files, not training."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memlab.report.collect import Point
+
+WINDOWS, SCORED = 64, 15
+CE_0 = 6.4
+MakePoint = Callable[..., Point]
+
+CHAINS = {
+    "no_memory": ["main"],
+    "trainable": ["main"],
+    "direct_copy": ["autoencoder", "main"],
+    "headed_decoder": ["autoencoder", "main"],
+    "blank_copy": ["autoencoder", "main"],
+    "curriculum": ["autoencoder", "blank", "copy"],
+    "abrupt_curriculum": ["autoencoder", "blank", "copy"],
+    "causal_curriculum": ["causal", "blank", "copy"],
+}
+
+
+@pytest.fixture
+def make_point(tmp_path: Path) -> MakePoint:
+    """make_point(arm, accuracy, seed=0, architecture="mixer") writes the chain's run folders and returns the point."""
+
+    def make(arm: str, accuracy: float, seed: int = 0, architecture: str = "mixer") -> Point:
+        stages = []
+        for stage in CHAINS[arm]:
+            shared = stage in ("autoencoder", "causal")
+            folder = tmp_path / "stages" / f"{stage}-{architecture}_{'' if shared else arm}_{seed}"
+            _write_stage(folder, accuracy, seed)
+            stages.append(folder)
+        choices = {"architecture": architecture, "arm": arm, "encoder": "any", "curriculum": "any", "seed": seed}
+        return {"choices": choices, "folder": stages[-1], "stages": stages}
+
+    return make
+
+
+def _write_stage(folder: Path, accuracy: float, seed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # The same windows are hard for every arm: that is what pairing is for.
+    hardness = np.random.default_rng(seed).normal(0, 0.05, WINDOWS)
+    share = np.clip(accuracy + hardness - hardness.mean(), 0, 1)
+    loss = (1 - share) * 4 * SCORED
+    cross_entropy = loss.sum() / (WINDOWS * SCORED)
+    _write(
+        folder / "evaluation.json",
+        {
+            "settings": {},
+            "metrics": {
+                "token_accuracy": share.mean(),
+                "cross_entropy": cross_entropy,
+                "entropy_ratio": 1 - cross_entropy / CE_0,
+                "capacity": {"memory_floats": 128},
+            },
+            "windows": {
+                "correct": (share * SCORED).tolist(),
+                "count": [SCORED] * WINDOWS,
+                "loss": loss.tolist(),
+            },
+        },
+    )
+    provenance = {"commit": "abc123", "dirty": False, "hardware": {"cpu": "made up", "cores": 2}}
+    _write(folder / "provenance.json", {**provenance, "steps": 300, "tokens": 3_000, "seconds": 30.0})
+    curve = [{"step": step, "val/token_accuracy": accuracy * (1 - 2 ** (-step / 60))} for step in range(50, 301, 50)]
+    rows = [{"step": 10, "train/loss": 3.0}, *curve]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _write(folder / "finished.json", {})
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content))

@@ -1,0 +1,111 @@
+"""Claims are judged by effect and interval, and left open where rows are missing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from memlab import paths
+from memlab.report.claims import evaluate, load_expected
+from memlab.report.collect import Point, collect
+
+MakePoint = Callable[..., Point]
+
+
+def claim(**more: object) -> dict[str, object]:
+    sides = {
+        key: {"arm": arm, "metric": "token_accuracy"} for key, arm in (("left", "curriculum"), ("right", "blank_copy"))
+    }
+    return {"id": "x", "text": "t", "source": "s", "smallest_effect": 0.05, **sides, **more}
+
+
+@pytest.mark.parametrize(("left", "holds"), [(0.9, True), (0.83, False), (0.7, False)])
+def test_effect_must_reach_the_smallest(make_point: MakePoint, left: float, holds: bool) -> None:
+    [found] = evaluate([claim()], collect([make_point("curriculum", left), make_point("blank_copy", 0.8)]))
+    assert (found["id"], found["holds"]) == ("x[mixer]", holds)
+    measured = found["measured"]
+    assert measured["difference"] == pytest.approx(left - 0.8, abs=1e-2)
+    assert measured["left"]["value"] == pytest.approx(left, abs=1e-2)
+    assert measured["interval"][0] <= measured["difference"] <= measured["interval"][1]
+    assert measured["method"].startswith("paired bootstrap") and measured["seeds"] == [0]
+
+
+def test_interval_must_exclude_a_negative_difference(make_point: MakePoint) -> None:
+    points = [make_point("curriculum", value, seed) for seed, value in enumerate((0.3, 0.6, 0.7))]
+    points += [make_point("blank_copy", 0.4, seed) for seed in range(3)]
+    [found] = evaluate([claim()], collect(points))
+    assert found["measured"]["difference"] > 0.05
+    assert found["measured"]["interval"][0] < 0
+    assert found["holds"] is False
+
+
+def test_missing_rows_leave_a_claim_open(make_point: MakePoint) -> None:
+    [found] = evaluate([claim()], collect([make_point("curriculum", 0.9)]))
+    assert found["holds"] is None
+    assert found["measured"]["reason"] == "no finished run of blank_copy"
+
+
+def test_without_rows_every_claim_is_open() -> None:
+    [found] = evaluate([claim()], [])
+    assert (found["id"], found["holds"]) == ("x", None)
+
+
+def test_every_architecture_is_asked_for_itself(make_point: MakePoint) -> None:
+    points = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
+    points += [make_point("curriculum", 0.6, architecture="transformer")]
+    rows = collect(points)
+    assert {c["id"]: c["holds"] for c in evaluate([claim()], rows)} == {"x[mixer]": True, "x[transformer]": None}
+    assert [c["id"] for c in evaluate([claim(architectures=["mixer"])], rows)] == ["x[mixer]"]
+
+
+def test_a_claim_across_architectures_is_asked_once(make_point: MakePoint) -> None:
+    rows = collect([make_point("blank_copy", 0.9), make_point("blank_copy", 0.5, architecture="transformer")])
+    sides = {
+        key: {"arm": "blank_copy", "architecture": architecture, "metric": "token_accuracy"}
+        for key, architecture in (("left", "mixer"), ("right", "transformer"))
+    }
+    [found] = evaluate([claim(**sides)], rows)
+    assert (found["id"], found["holds"]) == ("x", True)
+
+
+@pytest.mark.parametrize(("direct", "holds"), [(0.5, True), (0.2, False)])
+def test_a_list_of_arms_is_as_good_as_its_weakest_pair(make_point: MakePoint, direct: float, holds: bool) -> None:
+    left = {"arm": ["curriculum", "direct_copy"], "metric": "token_accuracy"}
+    rows = collect([make_point("curriculum", 0.9), make_point("direct_copy", direct), make_point("blank_copy", 0.3)])
+    [found] = evaluate([claim(left=left)], rows)
+    assert found["holds"] is holds
+    assert found["measured"]["left"]["arm"] == "direct_copy"
+    assert len(found["measured"]["pairs"]) == 2
+
+
+def test_a_list_with_a_missing_arm_stays_open_unless_a_pair_fails(make_point: MakePoint) -> None:
+    left = {"arm": ["curriculum", "direct_copy"], "metric": "token_accuracy"}
+    blank = make_point("blank_copy", 0.3)
+    for accuracy, holds in ((0.9, None), (0.2, False)):
+        [found] = evaluate([claim(left=left)], collect([make_point("curriculum", accuracy), blank]))
+        assert found["holds"] is holds
+
+
+def test_a_diverged_run_leaves_the_claim_open(make_point: MakePoint) -> None:
+    rows = collect([make_point("curriculum", 0.9), make_point("blank_copy", 0.8)])
+    rows[0]["token_accuracy"] = float("nan")
+    [found] = evaluate([claim()], rows)
+    assert found["holds"] is None and "not finite" in found["measured"]["reason"]
+
+
+@pytest.mark.parametrize("change", [{"typo": 1}, {"left": {"arm": "stranger", "metric": "m"}}, {"left": {"arm": "a"}}])
+def test_mistakes_in_expected_yaml_are_named(tmp_path: Path, change: dict[str, object]) -> None:
+    sides = {key: {"arm": "a", "metric": "m"} for key in ("left", "right")}
+    path = tmp_path / "expected.yaml"
+    path.write_text(yaml.safe_dump({"arms": {"a": {}}, "claims": [claim(**{**sides, **change})]}))
+    with pytest.raises(ValueError, match="claim x"):
+        load_expected(path)
+
+
+@pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/expected.yaml")), ids=lambda path: path.parent.name)
+def test_every_experiment_states_readable_claims_and_sources(path: Path) -> None:
+    expected = load_expected(path)
+    assert expected["claims"]
+    for entry in [*expected["claims"], *expected.get("published", []), *expected.get("context", [])]:
+        assert entry["source"]
