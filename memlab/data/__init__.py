@@ -1,0 +1,1 @@
+"""Text to windows of tokens: sources, the prepared (tokenised and cached) corpus, batches."""

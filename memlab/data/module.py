@@ -1,0 +1,107 @@
+"""Batches of windows: what a batch holds depends on (seed, number of the batch) and on nothing else."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from memlab.data.prepare import Prepared
+
+
+class TrainBatches(Dataset[Tensor]):
+    """Item b is batch b, (B, window) token ids. Windows lie on a fixed grid; an epoch is a permutation of them."""
+
+    def __init__(self, tokens: np.ndarray, window: int, batch_size: int, seed: int) -> None:
+        self.tokens = tokens
+        self.window = window
+        self.batch_size = batch_size
+        self.seed = seed
+        self.windows = len(tokens) // window
+        self._permutation = lru_cache(maxsize=2)(self._draw)
+
+    def __getitem__(self, batch: int) -> Tensor:
+        places = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
+        chosen = [self._permutation(int(place // self.windows))[place % self.windows] for place in places]
+        return take_windows(self.tokens, chosen, self.window)
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, epoch)).permutation(self.windows)
+
+
+class HeldOutBatches(Dataset[Tensor]):
+    """The same `count` held-out windows every time, in order; the last batch may be short."""
+
+    def __init__(self, tokens: np.ndarray, window: int, batch_size: int, count: int) -> None:
+        windows = len(tokens) // window
+        chosen = np.random.default_rng(0).permutation(windows)[:count]
+        self.tokens = tokens
+        self.window = window
+        self.batches = np.split(np.sort(chosen), range(batch_size, len(chosen), batch_size))
+        self.count = len(chosen)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, batch: int) -> Tensor:
+        return take_windows(self.tokens, self.batches[batch], self.window)
+
+
+def take_windows(tokens: np.ndarray, chosen: "np.ndarray | list[int]", window: int) -> Tensor:
+    """(len(chosen), window) token ids as int64."""
+    return torch.from_numpy(np.stack([tokens[i * window : (i + 1) * window] for i in chosen]).astype(np.int64))
+
+
+class WindowDataModule(LightningDataModule):
+    """Windows of a prepared corpus for a Trainer.
+
+    window: tokens of data per row; start_batch: where a resumed run goes on; total_batches: where training ends;
+    val_windows: held-out windows of one validation (all, if there are fewer).
+    Raises ValueError if a split is shorter than one window, or the training split than one batch.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        *,
+        window: int,
+        batch_size: int,
+        seed: int,
+        total_batches: int,
+        start_batch: int = 0,
+        val_windows: int = 256,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        tokens = {split: prepared.tokens(split) for split in ("train", "val")}
+        for split, needed in (("train", batch_size), ("val", 1)):
+            if len(tokens[split]) < needed * window:
+                raise ValueError(
+                    f"the {split} split has {len(tokens[split]):,} tokens, fewer than {needed} window(s) of {window}:"
+                    " take more text (data.max_bytes), a lower batch_size or shorter chunks"
+                )
+        self.train_set = TrainBatches(tokens["train"], window, batch_size, seed)
+        self.val_set = HeldOutBatches(tokens["val"], window, batch_size, val_windows)
+        self.batches = range(start_batch, total_batches)
+        self.workers = workers
+        self.pin_memory = pin_memory
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        return self._loader(self.train_set, self.batches)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        return self._loader(self.val_set, range(len(self.val_set)))
+
+    def _loader(self, batches: Dataset[Tensor], order: range) -> DataLoader[Tensor]:
+        # batch_size=None: an item is a whole batch already. range is a sampler: something with a length to go through.
+        return DataLoader(
+            batches,
+            batch_size=None,
+            sampler=order,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.workers > 0,
+        )

@@ -1,0 +1,103 @@
+"""Progress bars on a terminal, a plain line now and then in a log file."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+console = Console(highlight=False, soft_wrap=True)
+LINE_EVERY = 15.0  # seconds between two lines where there is no terminal
+
+
+def duration(seconds: float) -> str:
+    """4 -> 0:04, 3725 -> 1:02:05."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Bar:
+    """One line of a `Bars`: `update(done, note)` moves it; the time left follows from the share done."""
+
+    def __init__(self, owner: "Bars", name: str, total: float, done: float, elapsed: float) -> None:
+        self._owner = owner
+        self.name = name
+        self.total = total
+        self.done = done
+        self._first = done
+        self._started = time.monotonic() - elapsed
+        self._elapsed_before = elapsed
+        self.note = ""
+        self.task: TaskID | None = None
+
+    def update(self, done: float, note: str = "") -> None:
+        self.done, self.note = done, note
+        self._owner.refresh(self)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> str:
+        """The time left, as far as the pace up to now tells it."""
+        first = 0.0 if self._elapsed_before else self._first
+        if self.done <= first:
+            return "?"
+        return duration(self.elapsed * (self.total - self.done) / (self.done - first))
+
+    @property
+    def text(self) -> str:
+        share = self.done / self.total if self.total else 1.0
+        return f"{share:4.0%}  {duration(self.elapsed)} gone, {self.left} left  {self.note}"
+
+
+class Bars:
+    """Several bars shown together while the `with` lasts. Nothing is shown in the first `after` seconds."""
+
+    def __init__(self, after: float = 0.0) -> None:
+        self._bars: list[Bar] = []
+        self._show_at = time.monotonic() + after
+        self._next_line = self._show_at + (0.0 if after else LINE_EVERY)
+        self._live: Progress | None = None
+
+    def bar(self, name: str, total: float, done: float = 0.0, elapsed: float = 0.0) -> Bar:
+        """`elapsed`: seconds that went into `done` before this bar was made (0: `done` does not tell the pace)."""
+        bar = Bar(self, name, total, done, elapsed)
+        self._bars.append(bar)
+        return bar
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def refresh(self, changed: Bar) -> None:
+        now = time.monotonic()
+        if now < self._show_at:
+            return
+        if console.is_terminal:
+            if self._live is None:
+                self._live = Progress(
+                    TextColumn("{task.description}"), BarColumn(24), _Note(), console=console, transient=True
+                )
+                for bar in self._bars:
+                    bar.task = self._live.add_task(bar.name, total=bar.total)
+                self._live.start()
+            assert changed.task is not None
+            self._live.update(changed.task, completed=changed.done, note=changed.text)
+        elif now >= self._next_line:
+            self._next_line = now + LINE_EVERY
+            console.print("; ".join(f"{bar.name} {' '.join(bar.text.split())}" for bar in self._bars), markup=False)
+
+
+class _Note(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: object) -> Text:
+        return Text(getattr(task, "fields", {}).get("note", ""))
