@@ -19,7 +19,7 @@ _NEUTRAL = ("logger", "runs_dir", "dry_run", "hydra", "trainer.threads", "traine
 
 @dataclass
 class Sweep:
-    """The points of one command: `configs[i]` was composed from `overrides[i]`; `changes` are the user's own overrides."""
+    """Points of one command: `configs[i]` was composed from `overrides[i]`; `changes` are the user's own overrides."""
 
     configs: list[DictConfig]
     overrides: list[list[str]]
@@ -72,7 +72,7 @@ def _compose(overrides: list[str]) -> Sweep:
 
 def _explain(error: Exception) -> str:
     """Hydra's message, with the keys that would have been valid where one was not."""
-    message = str(error)
+    message = str(error).split("\nConfig search path")[0]
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException):
         return message

@@ -11,7 +11,10 @@ from memlab.progress import console
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Holds the lock file at `path`; says `waiting` when another process has it. The system frees it when its holder dies."""
+    """Holds the lock file at `path`; says `waiting` when another process has it.
+
+    The system frees it when its holder dies.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -132,7 +132,8 @@ def _split(documents: "Dataset", val: float, max_bytes: int | None) -> dict[str,
         if text:
             content = text.encode(errors="replace")
             hashed.setdefault(hashlib.sha256(content).hexdigest(), (index, len(content)))
-    chosen, size = [], 0
+    chosen: list[str] = []
+    size = 0
     for name in sorted(hashed):
         if max_bytes is not None and chosen and size >= max_bytes:
             break
@@ -204,4 +205,4 @@ def _tokenise(splits: dict[str, "Dataset"], tokenizer: "Tokenizer", folder: Path
 def _token_bytes(tokenizer: "Tokenizer") -> np.ndarray:
     """Bytes of each token id (V,): in byte-level BPE a token is written with one character per byte."""
     names = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    return np.array([0 if name in SPECIALS else len(name) for name in names], dtype=np.int32)
+    return np.array([0 if name in SPECIALS else len(str(name)) for name in names], dtype=np.int32)

@@ -5,7 +5,7 @@ from memlab.models.base import LanguageModel, Stack
 from memlab.models.bridge import RepeatBridge, UnrollBridge
 from memlab.models.causal_lm import CausalLM
 from memlab.models.encoder import Encoder
-from memlab.models.memory_model import MemoryModel
+from memlab.models.memory_model import MemoryModel, decoder_length
 from memlab.models.mixer import MixerStack
 from memlab.models.transformer import TransformerStack
 
@@ -20,4 +20,5 @@ __all__ = [
     "Stack",
     "TransformerStack",
     "UnrollBridge",
+    "decoder_length",
 ]

@@ -19,6 +19,11 @@ from memlab.models.encoder import Encoder
 SLOTS = ("fixed", "variable")
 
 
+def decoder_length(chunks: int, length: int, memories: int = 1, slots: str = "fixed") -> int:
+    """Positions of the longest decoder pass: memory slots, then a chunk's tokens."""
+    return (chunks if slots == "fixed" else chunks - 1) * memories + length
+
+
 class MemoryModel(LanguageModel):
     """Pass c sees the memories of chunks 0..c-1 in slots, then chunk c's tokens, and predicts within chunk c.
 
@@ -52,8 +57,7 @@ class MemoryModel(LanguageModel):
             raise ValueError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
         if encoder is not None:
             encoder.require_chunk(length)
-        slot_count = (chunks if slots == "fixed" else chunks - 1) * memories
-        stack.require_length(slot_count + length, "decoder")
+        stack.require_length(decoder_length(chunks, length, memories, slots), "decoder")
         self.chunks = chunks
         self.length = length
         self.memories = memories
