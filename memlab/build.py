@@ -31,7 +31,7 @@ def build_model(spec: Spec, vocab: int) -> LanguageModel:
     if spec["kind"] == "causal":
         return CausalLM(_encoder(spec, vocab), vocab)
     if spec["kind"] == "autoencoder":
-        bridge = {"unroll": UnrollBridge, "repeat": RepeatBridge}[spec["bridge"]]
+        bridge: type[UnrollBridge] | type[RepeatBridge] = UnrollBridge if spec["bridge"] == "unroll" else RepeatBridge
         return Autoencoder(
             _encoder(spec, vocab),
             _stack(spec["encoder"], length),

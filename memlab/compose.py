@@ -1,6 +1,7 @@
 """From a command line to the composed configs of every point of its sweep, without torch."""
 
 import difflib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,11 @@ _NEUTRAL = ("logger", "runs_dir", "dry_run", "hydra", "trainer.threads", "traine
 
 @dataclass
 class Sweep:
-    """Points of one command: `configs[i]` was composed from `overrides[i]`; `changes` are the user's own overrides."""
+    """Points of one command line: its overrides as `given`, those of them that change the experiment, each config."""
 
-    configs: list[DictConfig]
-    overrides: list[list[str]]
+    given: list[str]
     changes: list[str]
+    configs: list[DictConfig]
 
     @property
     def experiment(self) -> str | None:
@@ -32,6 +33,11 @@ class Sweep:
     @property
     def runs_dir(self) -> Path:
         return Path(self.configs[0].runs_dir)
+
+    @property
+    def command(self) -> str:
+        """What to type for this sweep."""
+        return shlex.join(["python", "-m", "memlab.run", *self.given])
 
     @property
     def report_folder(self) -> Path:
@@ -56,18 +62,20 @@ def _compose(overrides: list[str]) -> Sweep:
     fixed = [o.input_line for o in given if not o.is_sweep_override() and o.input_line is not None]
     params = compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.get("params") or {}
     defaults = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
-    points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
     configs = []
-    for point in points:
+    for point in BasicSweeper.split_arguments([*defaults, *given], None)[0]:
         config = compose("config", overrides=point)
         OmegaConf.resolve(config)
         configs.append(config)
+    as_it_is = {o.input_line for o in defaults}
     changes = [
         o.input_line.lstrip("+")
         for o in given
-        if o.input_line is not None and not o.get_key_element().lstrip("+~").startswith(_NEUTRAL)
+        if o.input_line is not None
+        and o.input_line not in as_it_is
+        and not o.get_key_element().lstrip("+~").startswith(_NEUTRAL)
     ]
-    return Sweep(configs, points, changes)
+    return Sweep(overrides, changes, configs)
 
 
 def _explain(error: Exception) -> str:

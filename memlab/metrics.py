@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 
@@ -112,6 +112,33 @@ class Capacity(Metric):
             "text_bits": text_bits,
             "bit_compression": text_bits / memory_bits,
         }
+
+
+class TableMetrics(nn.Module):
+    """The metrics of one token table, by name; what they have summed is part of the state dict."""
+
+    def __init__(self, vocab: int) -> None:
+        super().__init__()
+        self.token_accuracy = TokenAccuracy()
+        self.cross_entropy = CrossEntropy()
+        self.entropy_ratio = EntropyRatio(vocab)
+        for metric in self._metrics().values():
+            metric.persistent(True)
+
+    def update(self, loss: Tensor, correct: Tensor, count: Tensor) -> None:
+        self.token_accuracy.update(correct, count)
+        self.cross_entropy.update(loss, count)
+        self.entropy_ratio.update(loss, count)
+
+    def compute(self) -> dict[str, float]:
+        return {name: metric.compute().item() for name, metric in self._metrics().items()}
+
+    def reset(self) -> None:
+        for metric in self._metrics().values():
+            metric.reset()
+
+    def _metrics(self) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.named_children() if isinstance(metric, Metric)}
 
 
 def chance_cross_entropy(vocab: int) -> float:

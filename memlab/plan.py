@@ -48,6 +48,15 @@ class Job:
     settings: Config  # the trainer group: cadences, evaluation, hardware
     config: Config  # the whole composed config
 
+    @property
+    def evaluation_settings(self) -> Config:
+        return {"windows": self.settings["evaluate_windows"], "data": self.stage.data["hash"]}
+
+    @property
+    def done(self) -> bool:
+        """Trained, and evaluated as asked."""
+        return self.folder.finished and self.folder.read_evaluation()["settings"] == self.evaluation_settings
+
 
 def plan(composed: DictConfig) -> list[Job]:
     """The chain of stages of one point, in order. Raises ValueError for whatever cannot work, before any work."""

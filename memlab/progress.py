@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console = Console(highlight=False, soft_wrap=True, width=140)  # a log file has room for tables
 LINE_EVERY = 15.0  # seconds between two lines where there is no terminal
 
 

@@ -1,34 +1,46 @@
 """Batches of windows: what a batch holds depends on (seed, number of the batch) and on nothing else."""
 
-from functools import lru_cache
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from memlab.data.prepare import Prepared
 
 
-class TrainBatches(Dataset[Tensor]):
-    """Item b is batch b, (B, window) token ids. Windows lie on a fixed grid; an epoch is a permutation of them."""
+class TrainBatches(IterableDataset[Tensor]):
+    """Batches start..total-1, (B, window) token ids. Windows lie on a fixed grid; an epoch is a permutation of them."""
 
-    def __init__(self, tokens: np.ndarray, window: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, tokens: np.ndarray, window: int, batch_size: int, *, seed: int, start: int = 0, total: int = 0
+    ) -> None:
         self.tokens = tokens
         self.window = window
         self.batch_size = batch_size
         self.seed = seed
+        self.start = start
+        self.total = total
         self.windows = len(tokens) // window
-        self._permutation = lru_cache(maxsize=2)(self._draw)
+        self._epoch: tuple[int, np.ndarray] | None = None
 
-    def __getitem__(self, batch: int) -> Tensor:
-        places = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
-        chosen = [self._permutation(int(place // self.windows))[place % self.windows] for place in places]
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = get_worker_info()
+        first, every = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        # Workers take turns, which is the order in which a DataLoader hands their batches on.
+        return map(self.batch, range(self.start + first, self.total, every))
+
+    def batch(self, number: int) -> Tensor:
+        places = range(number * self.batch_size, (number + 1) * self.batch_size)
+        chosen = [self._permutation(place // self.windows)[place % self.windows] for place in places]
         return take_windows(self.tokens, chosen, self.window)
 
-    def _draw(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self.seed, epoch)).permutation(self.windows)
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.windows)
+        return self._epoch[1]
 
 
 class HeldOutBatches(Dataset[Tensor]):
@@ -83,24 +95,24 @@ class WindowDataModule(LightningDataModule):
                     f"the {split} split has {len(tokens[split]):,} tokens, fewer than {needed} window(s) of {window}:"
                     " take more text (data.max_bytes), a lower batch_size or shorter chunks"
                 )
-        self.train_set = TrainBatches(tokens["train"], window, batch_size, seed)
+        self.train_set = TrainBatches(
+            tokens["train"], window, batch_size, seed=seed, start=start_batch, total=total_batches
+        )
         self.val_set = HeldOutBatches(tokens["val"], window, batch_size, val_windows)
-        self.batches = range(start_batch, total_batches)
         self.workers = workers
         self.pin_memory = pin_memory
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        return self._loader(self.train_set, self.batches)
+        return self._loader(self.train_set)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return self._loader(self.val_set, range(len(self.val_set)))
+        return self._loader(self.val_set)
 
-    def _loader(self, batches: Dataset[Tensor], order: range) -> DataLoader[Tensor]:
-        # batch_size=None: an item is a whole batch already. range is a sampler: something with a length to go through.
+    def _loader(self, batches: Dataset[Tensor]) -> DataLoader[Tensor]:
+        # batch_size=None: an item is a whole batch already.
         return DataLoader(
             batches,
             batch_size=None,
-            sampler=order,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.workers > 0,

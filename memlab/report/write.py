@@ -151,15 +151,19 @@ def markdown(report: Report) -> str:
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print the arms and the claims as tables, then where the report lies."""
     console = console or Console()
-    # The arms' values stand in the first table already; a terminal has no room for them twice.
-    short = [[line[place] for place in (0, 1, 4, 5, 6)] for line in verdicts(report)]
-    for title, lines in (("arms", summary(report)), ("claims", short)):
+    # A terminal has no room for everything: the arms' values stand in the first table already, and how a difference
+    # was measured is mostly the same for all.
+    arms = [[cell for place, cell in enumerate(line) if place != 4] for line in summary(report)]
+    claims = verdicts(report)
+    for title, lines in (("arms", arms), ("claims", [line[:2] + line[4:6] for line in claims])):
         table = Table(title=f"{report.experiment}, {report.scale}: {title}", title_justify="left")
         for name in lines[0]:
             table.add_column(name, overflow="fold")
         for line in lines[1:]:
             table.add_row(*line, style="red" if VERDICTS[False] in line else None)
         console.print(table)
+    hows = dict.fromkeys(line[6] for line in claims[1:] if line[6])
+    console.print(f"differences in percentage points; intervals: {' | '.join(hows)}", markup=False)
     if report.unfinished:
         console.print(f"not finished: {'; '.join(report.unfinished)}", markup=False)
     console.print(f"report: {os.path.relpath(report.folder / 'report.md')}", markup=False, soft_wrap=True)

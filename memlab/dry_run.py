@@ -1,0 +1,42 @@
+"""dry_run=true: the stages of a command, what is reused and the time expected; nothing is written."""
+
+from rich.table import Table
+
+from memlab.estimate import finished_runs, flops_per_step, seconds_per_flop
+from memlab.plan import Job, choices
+from memlab.progress import console, duration
+
+
+def print_plan(chains: list[list[Job]]) -> None:
+    """Prints a line per stage, each once. Raises ValueError if a model or an objective cannot be built."""
+    jobs = {job.folder.path: job for chain in chains for job in chain}
+    users: dict[object, list[str]] = {}
+    for chain in chains:
+        point = choices(chain[-1])
+        for job in chain:
+            users.setdefault(job.folder.path, []).append(str(point["arm"]))
+    pace = seconds_per_flop(finished_runs(jobs.values()))
+    table = Table("stage", "architecture", "seed", "steps", "state", "time expected", "for", title="plan")
+    left = 0.0
+    for path, job in jobs.items():
+        steps = job.stage.training["steps"]
+        step = _step(job)
+        seconds = 0.0 if job.folder.finished else flops_per_step(job.stage) * (steps - step) * pace
+        left += seconds
+        state = "finished, reused" if job.folder.finished else f"goes on at step {step:,}" if step else "to train"
+        point = choices(job)
+        arms = ", ".join(dict.fromkeys(users[path]))
+        table.add_row(
+            path.name, point["architecture"], str(point["seed"]), f"{steps:,}", state, duration(seconds), arms
+        )
+    console.print(table)
+    console.print(
+        f"{len(chains)} points, {len(jobs)} stages; expected: {duration(left)} of training on this machine,"
+        " evaluations and start-up not included",
+        markup=False,
+    )
+
+
+def _step(job: Job) -> int:
+    files = job.folder.checkpoint_files()
+    return int(files[0].stem.removeprefix("step-")) if files else 0

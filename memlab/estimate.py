@@ -1,0 +1,77 @@
+"""What a stage will cost: floating-point operations counted on shapes alone, seconds from how fast this machine is."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from memlab.build import build_stage, chunks_of
+from memlab.files import read_json
+from memlab.plan import Job, Stage
+from memlab.provenance import hardware
+
+# Share of the matrix-product peak that small models reach in training, before any run has told better.
+FIRST_GUESS = 0.25
+
+
+@dataclass
+class Workload:
+    """What one command has to do, for the bar of the whole experiment; in operations, which time goes with."""
+
+    flops: dict[str, float] = field(default_factory=dict)  # by run folder, of what was unfinished at the start
+    done: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Adds the unfinished stages of a chain, each once. Raises ValueError as build_stage does."""
+        for job in jobs:
+            name = str(job.folder.path)
+            if name not in self.flops and not job.folder.finished:
+                self.flops[name] = flops_per_step(job.stage) * job.stage.training["steps"]
+
+
+def flops_per_step(stage: Stage) -> float:
+    """Forward and backward matrix products of one optimizer step. Raises ValueError where the parts do not fit."""
+    with torch.device("meta"):
+        model, objective = build_stage(stage)
+        chunks, length = chunks_of(stage), stage.model["chunk_length"]
+        tokens = torch.zeros(1, objective.window(chunks, length), dtype=torch.long)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            loss, _ = objective.losses(model, tokens, chunks=chunks, length=length)
+            loss.backward()
+    return float(counter.get_total_flops() * stage.training["batch_size"] * stage.training["accumulate"])
+
+
+def seconds_per_flop(finished: Iterable[Path]) -> float:
+    """From the provenance of finished runs on a machine like this one; without any, from a matrix product."""
+    costs = []
+    for folder in finished:
+        provenance = read_json(folder / "provenance.json")
+        if provenance["hardware"] == hardware() and provenance["threads"] == torch.get_num_threads():
+            costs.append(provenance["seconds"] / provenance["flops"])
+    return float(np.median(costs)) if costs else 1 / (FIRST_GUESS * _matmul_flops())
+
+
+def finished_runs(jobs: Iterable[Job]) -> list[Path]:
+    """Folders of all finished runs beside the jobs' own."""
+    roots = {job.folder.path.parent for job in jobs}
+    return [path.parent for root in roots for path in root.glob("*/finished.json")]
+
+
+@cache
+def _matmul_flops(size: int = 1024) -> float:
+    """Operations per second of a square fp32 product on the default device's CPU, or on the GPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    a = torch.randn(size, size, device=device)
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        (a @ a).sum().item()
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best

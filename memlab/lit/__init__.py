@@ -1,0 +1,1 @@
+"""Lightning: the module around a model and its objective, callbacks, checkpoints, loggers."""

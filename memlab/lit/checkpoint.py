@@ -1,0 +1,88 @@
+"""Checkpoints that are whole or known not to be: a SHA-256 behind every file, the last two kept, nothing unpickled."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor
+
+from memlab.files import write_atomic
+from memlab.progress import console
+from memlab.run_folder import RunFolder
+
+KEPT = 2
+_DIGEST = hashlib.sha256().digest_size
+
+
+class SealedCheckpointIO(CheckpointIO):
+    """torch.save, then the SHA-256 of it; written beside and renamed. Loads with weights_only=True: no code is run."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content = buffer.getvalue()
+        write_atomic(Path(path), content + hashlib.sha256(content).digest())
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        content = Path(path).read_bytes()
+        if not _is_whole(content):
+            raise ValueError(f"{path} is not a whole checkpoint: delete it and run the command again")
+        state: dict[str, Any] = torch.load(io.BytesIO(content[:-_DIGEST]), map_location or "cpu", weights_only=True)
+        return state
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def _is_whole(content: bytes) -> bool:
+    return len(content) > _DIGEST and hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+
+
+def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
+    """The newest whole checkpoint and its step. A corrupt one is said to be so and deleted; None: start anew."""
+    for path in folder.checkpoint_files():
+        if _is_whole(path.read_bytes()):
+            return path, int(path.stem.removeprefix("step-"))
+        console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
+        path.unlink()
+    return None
+
+
+class Checkpoints(Callback):
+    """Saves every `every` steps, at the start of the next step.
+
+    Only then has Lightning run that step's validation and have all callbacks seen it: saved at the end of a batch, a
+    resumed run would leave that validation out.
+    """
+
+    def __init__(self, folder: RunFolder, every: int) -> None:
+        self.folder = folder
+        self.every = every
+        self.saved = 0
+
+    def on_train_start(self, trainer: Trainer, _: LightningModule) -> None:
+        self.saved = trainer.global_step
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Tensor, batch_idx: int) -> None:
+        step = trainer.global_step
+        if step > self.saved and step % self.every == 0:
+            trainer.save_checkpoint(self.folder.checkpoints / f"step-{step:09}.ckpt")
+            self.saved = step
+            for old in self.folder.checkpoint_files()[KEPT:]:
+                trainer.strategy.remove_checkpoint(old)
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # The batch that is about to start counts as ready. Lightning takes that back for the epoch's counter when it
+        # resumes and not for the total, by which it times validation.
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counter in (progress["total"], progress["current"]):
+            counter["ready"] = counter["completed"]

@@ -1,0 +1,111 @@
+"""One LightningModule for every stage: it holds a model and an objective and knows neither's layout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from memlab.models import LanguageModel
+from memlab.objectives import IGNORE, Objective, Sums
+
+
+class StageModule(LightningModule):
+    """Trains `model` on `objective` for `steps` optimizer steps with AdamW, warm-up and linear decay.
+
+    chunks, length: layout of a sequence; token_bytes: bytes of each token id (V,), for bits per byte;
+    start_batch: batches that a resumed run has behind it.
+    Steps return {"loss", "sums"}: callbacks read the sums, nothing here waits for the device.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        objective: Objective,
+        token_bytes: Tensor,
+        *,
+        chunks: int,
+        length: int,
+        steps: int,
+        seed: int,
+        lr: float,
+        betas: Sequence[float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        warmup: int = 0,
+        fused: bool = True,
+        start_batch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.register_buffer("token_bytes", token_bytes, persistent=False)
+        self.layout: dict[str, Any] = {"chunks": chunks, "length": length}
+        self.steps = steps
+        self.seed = seed
+        self.optimizer_options: dict[str, Any] = {
+            "lr": lr,
+            "betas": tuple(betas),
+            "weight_decay": weight_decay,
+            "fused": fused,
+        }
+        # A short stage would otherwise spend itself on the warm-up.
+        self.warmup = min(warmup, steps // 10)
+        self.batch_number = start_batch
+        self.generator = torch.Generator()
+
+    def training_step(self, tokens_BT: Tensor, _: int) -> dict[str, Any]:
+        self.generator.manual_seed(self.seed * 2**32 + self.batch_number)
+        self.batch_number += 1
+        loss, sums = self.objective.losses(
+            self.model, tokens_BT, **self.layout, progress=self.global_step / self.steps, generator=self.generator
+        )
+        return {"loss": loss, "sums": sums}
+
+    def validation_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Sums]]:
+        return {"sums": self.objective.losses(self.model, tokens_BT, **self.layout)[1]}
+
+    def predict_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Tensor]]:
+        """By table: "loss", "correct", "count", "bytes" of each window's scored tokens, (R,) each."""
+        sums = self.objective.losses(self.model, tokens_BT, **self.layout)[1]
+        tables = self.objective.tables(tokens_BT, **self.layout)
+        return {
+            table.name: {
+                "loss": sums[table.name].loss_R,
+                "correct": sums[table.name].correct_R,
+                "count": sums[table.name].count_R,
+                "bytes": self._scored_bytes(table.labels_BCL),
+            }
+            for table in tables
+        }
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, **self.optimizer_options)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, self.rate), "interval": "step"},
+        }
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rate at a step: up linearly over the warm-up, then down linearly to 0 at the end."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return max(0.0, (self.steps - step) / (self.steps - self.warmup))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # For models that draw random numbers (dropout): a resumed run draws what an unbroken one would have.
+        checkpoint["random"] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            checkpoint["random"]["cuda"] = torch.cuda.get_rng_state_all()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        torch.set_rng_state(checkpoint["random"]["cpu"].cpu())
+        if "cuda" in checkpoint["random"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
+
+    def _scored_bytes(self, labels_BCL: Tensor) -> Tensor:
+        scored = labels_BCL != IGNORE
+        assert isinstance(self.token_bytes, Tensor)
+        return (self.token_bytes[labels_BCL.clamp(min=0)] * scored).flatten(1).sum(1)

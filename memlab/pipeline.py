@@ -1,0 +1,231 @@
+"""A chain of stages to finished run folders: reuse what is finished, resume what was broken off, train the rest."""
+
+import logging
+import time
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from safetensors.torch import save
+
+from memlab.build import build_stage, chunks_of, load_weights
+from memlab.data.module import WindowDataModule
+from memlab.data.prepare import Prepared, prepare
+from memlab.estimate import Workload, flops_per_step
+from memlab.files import write_atomic, write_json
+from memlab.lit.callbacks import Metrics, ShowProgress
+from memlab.lit.checkpoint import Checkpoints, SealedCheckpointIO, newest_checkpoint
+from memlab.lit.evaluate import SAMPLES, evaluate, parameter_counts, reconstructions
+from memlab.lit.loggers import close_loggers, log_evaluation, make_loggers
+from memlab.lit.module import StageModule
+from memlab.locks import locked
+from memlab.plan import Job
+from memlab.progress import Bars, console, duration
+from memlab.provenance import commit, hardware, peak_memory, versions
+
+# Lightning's advice is on workers and intervals that are chosen on purpose, its news on what the bars say already.
+warnings.filterwarnings("ignore", module="lightning")
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def run_chain(jobs: list[Job], workload: Workload) -> None:
+    """Finishes every stage, in order. What was finished before an error stays usable."""
+    workload.expect(jobs)
+    threads = jobs[0].settings["threads"]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    for job in jobs:
+        folder = job.folder
+        if job.done:
+            continue
+        with locked(folder.lock, f"another process works on {folder.path.name}: waiting for it"):
+            if not folder.finished:
+                _finish_stage(job, workload)
+            elif not job.done:
+                _evaluate_again(job)
+
+
+def _finish_stage(job: Job, workload: Workload) -> None:
+    folder, training = job.folder, job.stage.training
+    prepared = _prepared(job)
+    module = _build(job, prepared)
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    folder.write_config(asdict(job.stage), job.config)
+    # Weights without finished.json: the evaluation was broken off.
+    resume = None if folder.weights.is_file() else newest_checkpoint(folder)
+    step = resume[1] if resume else 0
+    folder.truncate_metrics(training["steps"] if folder.weights.is_file() else step)
+    module.batch_number = step * training["accumulate"]
+    data = _data(job, module, prepared, start=module.batch_number)
+    flops = flops_per_step(job.stage)
+    loggers = make_loggers(job, parameter_counts(module))
+    metrics = Metrics(folder, job.settings["log_every"], prepared.vocab, _tokens_per_step(job, module))
+    try:
+        with Bars() as bars:
+            stage_bar = bars.bar(folder.path.name, training["steps"], done=step)
+            workload.done += step * flops
+            elapsed = time.monotonic() - workload.started
+            whole = bars.bar("experiment", sum(workload.flops.values()), done=workload.done, elapsed=elapsed)
+            trainer = _trainer(
+                job,
+                loggers,
+                [
+                    Checkpoints(folder, job.settings["checkpoint_every"]),
+                    metrics,
+                    ShowProgress(metrics, stage_bar, whole, flops),
+                ],
+            )
+            if folder.weights.is_file():
+                load_weights(module.model, folder.weights, "all")
+            else:
+                trainer.fit(module, datamodule=data, ckpt_path=resume[0] if resume else None)
+                assert trainer.global_step == training["steps"], "training stopped early"
+                _save_weights(module, folder.weights)
+                _write_provenance(job, metrics, flops)
+            workload.done += (training["steps"] - step) * flops
+            whole.update(workload.done)
+        result, samples = _evaluate(job, module, prepared)
+        log_evaluation(loggers, result["metrics"], samples, training["steps"])
+    finally:
+        close_loggers(loggers)
+    folder.write_metrics_csv()
+    folder.finish()
+    for checkpoint in folder.checkpoint_files():
+        checkpoint.unlink()  # the weights are there; optimizer states are twice their size
+    _say_finished(job, result["metrics"])
+
+
+def _evaluate_again(job: Job) -> None:
+    prepared = _prepared(job)
+    module = _build(job, prepared)
+    load_weights(module.model, job.folder.weights, "all")
+    result, _ = _evaluate(job, module, prepared)
+    _say_finished(job, result["metrics"])
+
+
+def _prepared(job: Job) -> Prepared:
+    config = job.config
+    prepared = prepare(config["data"], config["tokenizer"], Path(config["runs_dir"]) / "data")
+    assert prepared.hash == job.stage.data["hash"], "the text changed while this command ran"
+    return prepared
+
+
+def _build(job: Job, prepared: Prepared) -> StageModule:
+    """The stage's module with the weights that it starts from."""
+    stage, training = job.stage, job.stage.training
+    model, objective = build_stage(stage)
+    if stage.start is not None:
+        assert job.parent is not None
+        load_weights(model, job.parent / job.folder.weights.name, stage.start["part"])
+    return StageModule(
+        model,
+        objective,
+        torch.from_numpy(prepared.token_bytes),
+        chunks=chunks_of(stage),
+        length=stage.model["chunk_length"],
+        **{key: training[key] for key in ("steps", "seed", "lr", "betas", "weight_decay", "warmup")},
+        fused=training["precision"] != "16-mixed",  # which clips between unscaling and the step
+    )
+
+
+def _window(module: StageModule) -> int:
+    return module.objective.window(**module.layout)
+
+
+def _tokens_per_step(job: Job, module: StageModule) -> int:
+    training = job.stage.training
+    return int(training["batch_size"] * training["accumulate"] * _window(module))
+
+
+def _data(
+    job: Job, module: StageModule, prepared: Prepared, *, start: int = 0, windows: int | None = None
+) -> WindowDataModule:
+    training, settings = job.stage.training, job.settings
+    return WindowDataModule(
+        prepared,
+        window=_window(module),
+        batch_size=training["batch_size"],
+        seed=training["seed"],
+        start_batch=start,
+        total_batches=training["steps"] * training["accumulate"],
+        val_windows=windows or settings["validate_windows"],
+        workers=settings["workers"],
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    training, settings = job.stage.training, job.settings
+    every = min(settings["validate_every"], training["steps"])
+    try:
+        return lightning.Trainer(
+            accelerator=settings["accelerator"],
+            devices=settings["devices"],
+            precision=training["precision"],
+            accumulate_grad_batches=training["accumulate"],
+            gradient_clip_val=training["clip"],
+            max_steps=training["steps"],
+            val_check_interval=every * training["accumulate"],
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            logger=loggers,
+            callbacks=callbacks,
+            plugins=[SealedCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=True,
+        )
+    except lightning.pytorch.utilities.exceptions.MisconfigurationException as error:
+        raise ValueError(f"trainer={settings['accelerator']} cannot be had here: {error}") from None
+
+
+def _evaluate(job: Job, module: StageModule, prepared: Prepared) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Evaluates, writes evaluation.json and samples.jsonl, and returns what they hold."""
+    data = _data(job, module, prepared, windows=job.settings["evaluate_windows"])
+    result = evaluate(_trainer(job, [], []), module, data.val_dataloader(), prepared.vocab)
+    samples = reconstructions(module, data.val_set[0][:SAMPLES], prepared)
+    write_json(job.folder.evaluation, {"settings": job.evaluation_settings, **result})
+    job.folder.write_samples(samples)
+    return result, samples
+
+
+def _save_weights(module: StageModule, path: Path) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.model.state_dict().items()}
+    write_atomic(path, save(state))
+
+
+def _write_provenance(job: Job, metrics: Metrics, flops_per_step: float) -> None:
+    steps = job.stage.training["steps"]
+    code, dirty = commit()
+    write_json(
+        job.folder.provenance,
+        {
+            "commit": code,
+            "dirty": dirty,
+            "versions": versions(),
+            "hardware": hardware(),
+            "threads": torch.get_num_threads(),
+            "seed": job.stage.training["seed"],
+            "steps": steps,
+            "tokens": steps * metrics.tokens_per_step,
+            "seconds": round(metrics.seconds, 2),
+            "flops": steps * flops_per_step,
+            "peak_memory": peak_memory(),
+        },
+    )
+
+
+def _say_finished(job: Job, metrics: dict[str, Any]) -> None:
+    provenance = job.folder.read_provenance()
+    tables = metrics.values() if "token_accuracy" not in metrics else [metrics]
+    accuracy = ", ".join(f"{table['token_accuracy']:.1%}" for table in tables)
+    console.print(
+        f"{job.folder.path.name}: {provenance['steps']:,} steps in {duration(provenance['seconds'])},"
+        f" token accuracy {accuracy}",
+        markup=False,
+    )
