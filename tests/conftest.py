@@ -1,0 +1,56 @@
+"""Runs of the command line on a small corpus of its own, one runs folder per test session and worker."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Command = Callable[..., subprocess.CompletedProcess[str]]
+# Words that the standard library's source has, so that a vocabulary of 300 tokens can be reached.
+_LINES = [f"def function_{i}(self, value={i}):\n    return self.items[{i % 7}] + value * {i}\n" for i in range(40)]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small text files, all different."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for i in range(60):
+        (folder / f"{i:02}.txt").write_text(f"# file {i} of the corpus\n" + "".join(_LINES[i % 20 : i % 20 + 20]) * 3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder that tests share where they do not care what is in it."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """One thread, this checkout's code, nothing sent anywhere."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "COLUMNS": "160"}
+
+
+@pytest.fixture(scope="session")
+def memlab(corpus: Path, environment: dict[str, str]) -> Command:
+    """memlab(*overrides, runs=folder): `python -m memlab.run` at smoke scale on the small corpus."""
+
+    def call(*overrides: str, runs: Path, module: str = "memlab.run") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", module, *smoke(corpus, runs), *overrides],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return call
+
+
+def smoke(corpus: Path, runs: Path) -> list[str]:
+    return ["scale=smoke", "data=text_files", f"data.path={corpus}", f"runs_dir={runs}", "logger=none"]

@@ -1,0 +1,238 @@
+"""Chains of stages in this process, at a size below smoke."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from memlab import pipeline
+from memlab.compose import compose_sweep
+from memlab.errors import explain
+from memlab.estimate import Workload
+from memlab.pipeline import run_chain
+from memlab.plan import Job, plan
+from tests.conftest import smoke
+
+CURRICULUM = ("encoder=frozen_autoencoder", "curriculum=blank_then_copy", "trainer.log_every=2")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def chain(corpus: Path, tmp_path: Path) -> Any:
+    """chain(*overrides, runs=...): the jobs of one point."""
+
+    def make(*overrides: str, runs: Path = tmp_path) -> list[Job]:
+        return plan(compose_sweep([*smoke(corpus, runs), *overrides]).configs[0])
+
+    return make
+
+
+def rows(job: Job) -> list[dict[str, Any]]:
+    """metrics.jsonl without what a clock says."""
+    clock = ("seconds", "tokens_per_second")
+    return [{key: value for key, value in row.items() if key not in clock} for row in job.folder.read_metrics()]
+
+
+def test_a_run_folder_is_complete(chain: Any) -> None:
+    jobs = chain(*CURRICULUM)
+    run_chain(jobs, Workload())
+    for job in jobs:
+        names = {path.name for path in job.folder.path.iterdir()}
+        assert names >= {
+            "config.yaml", "metrics.jsonl", "metrics.csv", "model.safetensors", "evaluation.json", "samples.jsonl",
+            "provenance.json", "finished.json",
+        }  # fmt: skip
+        provenance = job.folder.read_provenance()
+        assert provenance["steps"] == job.stage.training["steps"] and provenance["seed"] == 0
+        assert {"commit", "versions", "hardware", "threads", "seconds", "tokens", "flops", "peak_memory"} <= {
+            *provenance
+        }
+        evaluation = job.folder.read_evaluation()
+        assert len(evaluation["windows"]["loss"]) == 32
+        total = {key: sum(evaluation["windows"][key]) for key in ("loss", "correct", "count")}
+        assert evaluation["metrics"]["token_accuracy"] == pytest.approx(total["correct"] / total["count"])
+        assert evaluation["metrics"]["cross_entropy"] == pytest.approx(total["loss"] / total["count"])
+        samples = [json.loads(line) for line in job.folder.samples.read_text().splitlines()]
+        assert len(samples) == 8 and all({*sample} == {"text", "regenerated"} for sample in samples)
+        assert [row["step"] for row in rows(job) if "val/token_accuracy" in row][-1] == job.stage.training["steps"]
+    # Copying: 2 of 4 chunks are scored, all but their first token; 8 tokens a chunk.
+    assert set(jobs[-1].folder.read_evaluation()["windows"]["count"]) == {14}
+
+
+def test_frozen_weights_do_not_change(chain: Any) -> None:
+    jobs = chain(*CURRICULUM)
+    run_chain(jobs, Workload())
+    autoencoder, blank, copy = (load_file(job.folder.weights) for job in jobs)
+    encoder = [name for name in copy if name.startswith("encoder.")]
+    assert encoder
+    for name in encoder:
+        assert torch.equal(autoencoder[name], blank[name]) and torch.equal(blank[name], copy[name]), name
+    assert not torch.equal(blank["head.weight"], copy["head.weight"])
+
+
+def test_a_trainable_encoder_changes(chain: Any) -> None:
+    (job,) = chain("encoder=trainable")
+    run_chain([job], Workload())
+    torch.manual_seed(0)
+    start, _ = pipeline.build_stage(job.stage)
+    trained = load_file(job.folder.weights)
+    assert not torch.equal(start.state_dict()["encoder.embedding.weight"], trained["encoder.embedding.weight"])
+
+
+def test_a_finished_chain_trains_nothing(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_chain(chain(*CURRICULUM), Workload())
+
+    def forbidden(*_: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(pipeline, "_finish_stage", forbidden)
+    run_chain(chain(*CURRICULUM), Workload())
+
+
+def test_another_evaluation_is_made_without_training(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = chain()
+    run_chain([job], Workload())
+    weights = job.folder.weights.stat().st_mtime_ns
+    (again,) = chain("trainer.evaluate_windows=5")
+    run_chain([again], Workload())
+    assert len(again.folder.read_evaluation()["windows"]["loss"]) == 5
+    assert job.folder.weights.stat().st_mtime_ns == weights
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing on the way may handle it, as nothing handles kill -9."""
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, at_batch: int) -> None:
+    def step(self: Any, *arguments: Any) -> Any:
+        if self.batch_number == at_batch:
+            raise Killed
+        return original(self, *arguments)
+
+    original = pipeline.StageModule.training_step
+    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+
+
+RESUME = ("trainer.accumulate=2", "trainer.log_every=3", "trainer.validate_every=5", "trainer.checkpoint_every=2")
+
+
+# 24: validation and checkpoint fall on the same step; 31: in the middle of an accumulated step.
+@pytest.mark.parametrize("at_batch", [3, 24, 31, 39])
+def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(chain: Any, tmp_path: Path, at_batch: int) -> None:
+    (unbroken,) = chain("objective.hand_over=0.5", *RESUME, runs=tmp_path / "unbroken")
+    run_chain([unbroken], Workload())
+    (broken,) = chain("objective.hand_over=0.5", *RESUME, runs=tmp_path / "broken")
+    with pytest.MonkeyPatch.context() as patch:
+        break_off(patch, at_batch)
+        with pytest.raises(Killed):
+            run_chain([broken], Workload())
+    assert not broken.folder.finished
+    run_chain([broken], Workload())
+    assert broken.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
+    assert rows(broken) == rows(unbroken)
+    assert broken.folder.read_evaluation() == unbroken.folder.read_evaluation()
+
+
+def test_a_corrupt_checkpoint_falls_back_to_the_one_before(
+    chain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (unbroken,) = chain(*RESUME, runs=tmp_path / "unbroken")
+    run_chain([unbroken], Workload())
+    (broken,) = chain(*RESUME, runs=tmp_path / "broken")
+    with pytest.MonkeyPatch.context() as patch:
+        break_off(patch, 31)
+        with pytest.raises(Killed):
+            run_chain([broken], Workload())
+    newest, older = broken.folder.checkpoint_files()
+    assert (newest.stem, older.stem) == ("step-000000014", "step-000000012")
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    run_chain([broken], Workload())
+    assert "falling back to the one before" in capsys.readouterr().out
+    assert broken.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
+
+
+def test_an_evaluation_broken_off_does_not_cost_the_training(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = chain()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_evaluate", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run_chain([job], Workload())
+    assert job.folder.weights.is_file() and not job.folder.finished
+    monkeypatch.setattr(lightning.Trainer, "fit", lambda *_, **__: pytest.fail("trained again"))
+    run_chain([job], Workload())
+    assert job.folder.finished
+
+
+def test_a_failed_stage_leaves_the_finished_ones_usable(chain: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        break_off(patch, 15)  # blank copy has 10 steps, the autoencoder 20: give both their turn
+        jobs = chain(*CURRICULUM, "scale.steps.autoencoder=10", "scale.steps.first=20")
+        with pytest.raises(Killed):
+            run_chain(jobs, Workload())
+    assert [job.folder.finished for job in jobs] == [True, False, False]
+    run_chain(jobs, Workload())
+    assert all(job.folder.finished for job in jobs)
+
+
+def test_the_encoder_of_a_finished_run_is_taken(chain: Any) -> None:
+    (autoencoder, *_) = chain("arm=direct_copy")
+    run_chain([autoencoder], Workload())
+    (job,) = chain("encoder=from_run", f"encoder.run={autoencoder.folder.path}")
+    run_chain([job], Workload())
+    theirs, ours = load_file(autoencoder.folder.weights), load_file(job.folder.weights)
+    assert all(torch.equal(theirs[name], ours[name]) for name in ours if name.startswith("encoder."))
+    with pytest.raises(ValueError, match=r"has width=32 and architecture.encoder has width=64: set .*width=32"):
+        chain("encoder=from_run", f"encoder.run={autoencoder.folder.path}", "architecture.encoder.width=64")
+    with pytest.raises(ValueError, match="chunk_length=8, not 16"):
+        chain(
+            "encoder=from_run", f"encoder.run={autoencoder.folder.path}", "scale.chunk_length=16", "scale.sequence=64"
+        )
+    with pytest.raises(ValueError, match="another text or tokenizer"):
+        chain("encoder=from_run", f"encoder.run={autoencoder.folder.path}", "tokenizer.vocab=290")
+
+
+def test_an_encoder_of_another_width_is_joined_by_a_projection(chain: Any) -> None:
+    jobs = chain("arm=direct_copy", "architecture.encoder.width=64")
+    run_chain(jobs, Workload())
+    assert load_file(jobs[-1].folder.weights)["projection.weight"].shape == (32, 64)
+
+
+def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
+    (job,) = chain("optimizer.lr=1e30", "trainer.log_every=1")
+    with pytest.raises(ValueError, match="not finite at step") as error:
+        run_chain([job], Workload())
+    assert explain(error.value) is not None
+    assert not job.folder.finished
+
+
+def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(*_: Any) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(pipeline.StageModule, "training_step", allocate)
+    with pytest.raises(RuntimeError) as error:
+        run_chain(chain(), Workload())
+    message = explain(error.value) or ""
+    assert all(key in message for key in ("trainer.batch_size", "trainer.accumulate", "scale.width"))
+
+
+def test_an_unforeseen_error_keeps_its_traceback(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError that a library raises is a bug of ours, not a mistake of the user."""
+    monkeypatch.setattr(pipeline.StageModule, "training_step", lambda *_: json.loads("{"))
+    with pytest.raises(ValueError) as error:
+        run_chain(chain(), Workload())
+    assert explain(error.value) is None
