@@ -181,7 +181,10 @@ def _trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callback]) 
             inference_mode=True,
         )
     except lightning.pytorch.utilities.exceptions.MisconfigurationException as error:
-        raise ValueError(f"trainer={settings['accelerator']} cannot be had here: {error}") from None
+        raise ValueError(
+            f"trainer.accelerator={settings['accelerator']} with trainer.devices={settings['devices']} cannot be had"
+            f" here ({error}): set trainer.accelerator=cpu, or auto for what there is"
+        ) from None
 
 
 def _evaluate(job: Job, module: StageModule, prepared: Prepared) -> tuple[dict[str, Any], list[dict[str, str]]]:

@@ -14,7 +14,7 @@ from memlab.compose import Sweep, compose_sweep
 from memlab.errors import explain
 from memlab.plan import Job, choices, plan, point
 from memlab.progress import console
-from memlab.report.collect import label
+from memlab.report.collect import is_finished, label
 
 if TYPE_CHECKING:
     from memlab.estimate import Workload
@@ -73,10 +73,10 @@ def make_sweep_report(sweep: Sweep) -> Any:
     if sweep.experiment is None:
         raise ValueError("there is no report without an experiment: add +experiment=NAME")
     points: list[Any] = [point(plan(config)) for config in sweep.configs]
+    if not any(is_finished(point) for point in points):
+        raise ValueError(f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command}")
     scale = sweep.configs[0].scale.name
     report = make_report(sweep.experiment, scale, points, sweep.report_folder, sweep.command)
-    if not report.rows:
-        raise ValueError(f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command}")
     print_report(report, console)
     return report
 
