@@ -108,12 +108,12 @@ def _stack(spec: Spec, length: int) -> Stack:
 
 
 def _make(spec: Spec, **more: Any) -> Any:
-    """An instance of the class that `_target_` names, given the other keys and `more`.
+    """An instance of the class that `_target_` names, given the other keys and `more`; a key set to null is left out.
 
     Raises ValueError for a class that cannot be imported or does not take a key.
     """
     module, _, name = spec["_target_"].rpartition(".")
-    given = {key: value for key, value in spec.items() if key != "_target_"} | more
+    given = {key: value for key, value in spec.items() if key != "_target_" and value is not None} | more
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

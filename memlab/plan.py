@@ -235,7 +235,7 @@ def _check(config: Config) -> None:
         )
     for part in ("encoder", "decoder"):
         stack = architecture[part]
-        heads = stack.get("heads", 0)
+        heads = stack.get("heads")
         if heads and stack["width"] % heads:
             raise ValueError(
                 f"architecture.{part}: width={stack['width']} is not divisible by heads={heads};"
