@@ -99,7 +99,7 @@ def plan(composed: DictConfig) -> list[Job]:
             if before not in named:
                 raise ValueError(f"curriculum.stages.{name}.init_from={before}: not an earlier stage {list(named)}")
             start = (named[before].folder.path, named[before].folder.fingerprint, "all")
-        add(name, memory, spec, start, encoder["freeze"])
+        add(spec["objective"]["name"], memory, spec, start, encoder["freeze"])
         named[name] = jobs[-1]
     if architecture["compression"] > 1 and encoder["pretrain"] and encoder["pretrain"]["model"] == "causal":
         raise ValueError(

@@ -28,8 +28,8 @@ SHAPES_WEIGHTS = [
     "scale.width=64",
     "scale.chunk_length=16 scale.sequence=64",
     "scale.steps.autoencoder=21",
-    "scale.steps.first=11",
-    "scale.steps.second=11",
+    "scale.steps.memory=11",
+    "curriculum.stages.copy.steps=11",
     "trainer.batch_size=8",
     "trainer.accumulate=2",
     "trainer.precision=bf16-mixed",
@@ -61,7 +61,7 @@ DOES_NOT = [
     "trainer.evaluate_windows=3",
     "trainer.checkpoint_every=3",
     "objective=blank_copy",  # only curriculum=single trains it
-    "scale.steps.single=3",
+    "scale.steps.longer=3",
     "architecture.causal_skip=0",
 ]
 
@@ -93,7 +93,7 @@ def test_arms_share_their_pretraining(jobs_of: Any) -> None:
 
 def test_a_chain_hands_its_weights_on(jobs_of: Any) -> None:
     autoencoder, blank, copy = jobs_of(*CURRICULUM)
-    assert [job.stage.name for job in (autoencoder, blank, copy)] == ["autoencoder", "blank", "copy"]
+    assert [job.stage.name for job in (autoencoder, blank, copy)] == ["autoencoder", "blank_copy", "copy"]
     assert autoencoder.stage.start is None and not autoencoder.stage.freeze_encoder
     assert blank.stage.start == {"fingerprint": autoencoder.folder.fingerprint, "part": "encoder"}
     assert copy.stage.start == {"fingerprint": blank.folder.fingerprint, "part": "all"}
@@ -158,7 +158,7 @@ def test_a_changed_sweep_has_a_report_folder_of_its_own() -> None:
 
 def test_the_command_line_widens_the_sweep() -> None:
     configs = compose_sweep(["+experiment=copy_curriculum", "architecture=mixer,transformer", "seed=0,1"]).configs
-    assert len(configs) == 32
+    assert len(configs) == 36
     assert {(c.architecture.name, c.seed) for c in configs} == {
         (a, s) for a in ("mixer", "transformer") for s in (0, 1)
     }

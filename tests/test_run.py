@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Command, smoke
 
-LONG = ("encoder=frozen_autoencoder", "scale.steps.autoencoder=150", "scale.steps.single=150")
+LONG = ("encoder=frozen_autoencoder", "scale.steps.autoencoder=150", "scale.steps.memory=150")
 
 
 def text(result: subprocess.CompletedProcess[str]) -> str:
@@ -94,7 +94,7 @@ def test_help_and_config_import_nothing_heavy(flags: list[str], environment: dic
 def test_dry_run_prints_the_plan_and_writes_nothing(memlab: Command, tmp_path: Path) -> None:
     result = memlab("+experiment=copy_curriculum", "dry_run=true", runs=tmp_path)
     assert result.returncode == 0, text(result)
-    assert "8 points, 12 stages" in result.stdout and "to train" in result.stdout
+    assert "9 points, 12 stages" in result.stdout and "to train" in result.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -104,14 +104,14 @@ def test_a_kill_at_any_moment_costs_no_bit(
     """kill -9 in the first stage, again in the second; then the same command once more."""
     runs = tmp_path / "killed"
     command = [sys.executable, "-m", "memlab.run", *smoke(corpus, runs), *LONG]
-    for stage in ("autoencoder", "main"):
+    for stage in ("autoencoder", "copy"):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for(lambda stage=stage: list(runs.glob(f"stages/{stage}-*/checkpoints/step-*")))
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert not list(runs.glob("stages/main-*/finished.json"))
+        assert not list(runs.glob("stages/copy-*/finished.json"))
     assert memlab(*LONG, runs=runs).returncode == 0
     assert memlab(*LONG, runs=tmp_path / "unbroken").returncode == 0
     weights = {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/model.safetensors")}
@@ -128,7 +128,7 @@ def test_two_processes_train_once(corpus: Path, tmp_path: Path, environment: dic
     ]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    for name in ("autoencoder", "main"):
+    for name in ("autoencoder", "copy"):
         assert sum(f"{name}-" in line and "150 steps in" in line for o in outputs for line in o.splitlines()) == 1
     assert all("run folder:" in output for output in outputs), "both end with the result"
     assert "another process works on" in "".join(outputs)
@@ -143,13 +143,13 @@ def test_the_experiment_ends_with_its_report_and_a_second_one_trains_nothing(mem
     assert folder.name.startswith("smoke")
     assert {"report.json", "results.csv", "report.md", "figure.png"} <= {path.name for path in folder.iterdir()}
     report = json.loads((folder / "report.json").read_text())
-    assert {"experiment", "scale", "rows", "claims"} <= {*report} and len(report["rows"]) == 8
+    assert {"experiment", "scale", "rows", "claims"} <= {*report} and len(report["rows"]) == 9
     assert all({"id", "text", "holds", "measured"} <= {*claim} for claim in report["claims"])
 
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/model.safetensors")}
     second = memlab("+experiment=copy_curriculum", runs=tmp_path)
     assert second.returncode == 0
-    assert "steps in" not in second.stdout and second.stdout.count(": finished") == 8
+    assert "steps in" not in second.stdout and second.stdout.count(": finished") == 9
     assert weights == {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/model.safetensors")}
 
     (folder / "report.json").unlink()
@@ -181,7 +181,7 @@ def test_wandb_writes_an_offline_run_per_stage(memlab: Command, tmp_path: Path) 
     result = memlab("logger=wandb", "encoder=frozen_autoencoder", runs=tmp_path)
     assert result.returncode == 0, text(result)
     assert len(list(tmp_path.glob("stages/*/wandb/offline-run-*/*.wandb"))) == 2
-    (folder,) = tmp_path.glob("stages/main-*")
+    (folder,) = tmp_path.glob("stages/copy-*")
     (table,) = folder.glob("wandb/offline-run-*/files/media/table/reconstructions*.json")
     content = json.loads(table.read_text())
     assert content["columns"] == ["text", "regenerated"] and len(content["data"]) == 8

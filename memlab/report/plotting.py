@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart in every common form of colour blindness; grey for their yellow, too pale a line.
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#999999")
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#999999", "#882255")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
 STYLE: dict[Any, Any] = {

@@ -19,6 +19,7 @@ CHAINS = {
     "direct_copy": ["autoencoder", "main"],
     "headed_decoder": ["autoencoder", "main"],
     "blank_copy": ["autoencoder", "main"],
+    "blank_copy_longer": ["autoencoder", "main"],
     "curriculum": ["autoencoder", "blank", "copy"],
     "abrupt_curriculum": ["autoencoder", "blank", "copy"],
     "causal_curriculum": ["causal", "blank", "copy"],

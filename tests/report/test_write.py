@@ -19,6 +19,7 @@ ACCURACY = {
     "no_memory": 0.30,
     "direct_copy": 0.42,
     "blank_copy": 0.90,
+    "blank_copy_longer": 0.92,
     "curriculum": 0.95,
     "abrupt_curriculum": 0.81,
     "causal_curriculum": 0.45,
