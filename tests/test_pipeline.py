@@ -180,7 +180,7 @@ def test_an_evaluation_broken_off_does_not_cost_the_training(chain: Any, monkeyp
 def test_a_failed_stage_leaves_the_finished_ones_usable(chain: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         break_off(patch, 15)  # beyond the autoencoder's steps
-        jobs = chain(*CURRICULUM, "scale.steps.autoencoder=10")
+        jobs = chain(*CURRICULUM, "architecture.autoencoder_steps=10")
         with pytest.raises(Killed):
             run_chain(jobs, Workload())
     assert [job.folder.finished for job in jobs] == [True, False, False]

@@ -27,7 +27,7 @@ SHAPES_WEIGHTS = [
     "seed=1",
     "scale.width=64",
     "scale.chunk_length=16 scale.sequence=64",
-    "scale.steps.autoencoder=21",
+    "architecture.autoencoder_steps=21",
     "scale.steps.memory=11",
     "curriculum.stages.copy.steps=11",
     "trainer.batch_size=8",

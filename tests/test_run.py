@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Command, smoke
 
-LONG = ("encoder=frozen_autoencoder", "scale.steps.autoencoder=150", "scale.steps.memory=150")
+LONG = ("encoder=frozen_autoencoder", "architecture.autoencoder_steps=150", "scale.steps.memory=150")
 
 
 def text(result: subprocess.CompletedProcess[str]) -> str:
