@@ -11,6 +11,7 @@ from memlab.data.prepare import Prepared
 from memlab.lit.module import StageModule
 from memlab.metrics import BitsPerByte, Capacity, TableMetrics
 from memlab.models import Autoencoder, MemoryModel
+from memlab.models.base import chunks_at
 from memlab.objectives import IGNORE
 
 SAMPLES = 8
@@ -83,8 +84,8 @@ def reconstructions(module: StageModule, tokens_BT: Tensor, prepared: Prepared) 
     module.eval()
     tables = module.objective.tables(tokens_BT.to(module.device), **module.layout)
     table, shift = tables[-1], module.objective.shift
-    labels_BnL = table.labels_BCL[:, list(table.scored)]
-    given_BnL = table.inputs_BCL[:, list(table.scored)]
+    labels_BnL = chunks_at(table.labels_BCL, table.scored)
+    given_BnL = chunks_at(table.inputs_BCL, table.scored)
     predicted_BnL = module.model(table.inputs_BCL, table.scored).argmax(-1)
     if shift:
         predicted_BnL = torch.cat((given_BnL[:, :, :shift], predicted_BnL[:, :, :-shift]), dim=2)

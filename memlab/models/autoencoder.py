@@ -1,10 +1,8 @@
 """Chunk to memories to the same chunk (shapes: see base.py)."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from memlab.models.base import LanguageModel, Stack, require_positive
+from memlab.models.base import LanguageModel, Stack, chunks_at, require_positive
 from memlab.models.bridge import RepeatBridge, UnrollBridge
 from memlab.models.encoder import Encoder
 
@@ -34,10 +32,10 @@ class Autoencoder(LanguageModel):
         self.stack = stack
         self.head = stack.make_head(vocab)
 
-    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
+    def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
         length = inputs_BCL.shape[2]
         if length != self.bridge.length:
             raise ValueError(f"A chunk has {length} tokens, the bridge makes {self.bridge.length} positions.")
-        chunks = inputs_BCL[:, list(scored)]
+        chunks = chunks_at(inputs_BCL, scored)
         decoded: Tensor = self.stack(self.bridge(self.encoder(chunks.flatten(0, 1))))
         return decoded.unflatten(0, chunks.shape[:2])

@@ -4,8 +4,6 @@ Shape legend of this package: R rows, B batch, C chunks, L tokens per chunk, T p
 K taps, V vocabulary, M memories per chunk, S = C*M memory slots, n scored chunks.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +22,10 @@ class Stack(nn.Module):
     def forward(self, x_RTD: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def at(self, x_RTD: Tensor, start: int, stop: int) -> Tensor:
+        """Outputs at positions start..stop-1 alone; overridden by stacks whose last block can leave out the others."""
+        return self(x_RTD)[:, start:stop]
+
     def make_head(self, vocab: int) -> nn.Linear:
         """A language-model head D -> V without bias, drawn the way this stack draws its matrices."""
         head = nn.Linear(self.width, vocab, bias=False)
@@ -40,28 +42,37 @@ class Stack(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A model of token tables. `encoder` makes memories (or is the causal LM's body); None: there is none."""
+    """A model of token tables. `encoder` makes memories (or is the causal LM's body); None: there is none.
+
+    reads_memories: whether decoder passes read the memories of chunks before theirs; objectives then embed each
+    distinct chunk once (`embed`) and hand the memories to `hidden`.
+    """
 
     encoder: nn.Module | None
     head: nn.Linear
+    reads_memories: bool = False
 
-    def embed_chunks(self, inputs_BCL: Tensor) -> Tensor | None:
-        """Memories (B, C, M, D) of every chunk given; None from models that have no memory slots."""
-        return None
+    def embed(self, chunks_RL: Tensor) -> Tensor:
+        """Memories (R, M, D) of single chunks, as `hidden` takes them; only of models that read memories."""
+        raise NotImplementedError
 
-    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
-        """What the head reads at the scored chunks, (B, n, L, D).
+    def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
+        """What the head reads at the scored chunks (a range without gaps), (B, n, L, D).
 
-        `known_BcMD`: memories of the first c chunks as `embed_chunks` made them, so that several passes over the same
-        leading chunks embed them once. Models without memory slots have no use for it.
+        `memories_BcMD`: memories of all chunks before the last scored one, where they are known already.
         """
         raise NotImplementedError
 
-    def forward(self, inputs_BCL: Tensor, scored: Sequence[int] | None = None) -> Tensor:
+    def forward(self, inputs_BCL: Tensor, scored: range | None = None) -> Tensor:
         """Logits (B, n, L, V) of the scored chunks; None: of all."""
         chunks = range(inputs_BCL.shape[1]) if scored is None else scored
         logits: Tensor = self.head(self.hidden(inputs_BCL, chunks))
         return logits
+
+
+def chunks_at(inputs_BCL: Tensor, chosen: range) -> Tensor:
+    """Those chunks, as a view: an index list would be copied to the device at every step."""
+    return inputs_BCL[:, chosen.start : chosen.stop]
 
 
 def make_embedding(vocab: int, width: int, std: float) -> nn.Embedding:

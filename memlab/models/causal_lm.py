@@ -1,10 +1,8 @@
 """A causal language model over all chunks at once (shapes: see base.py)."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from memlab.models.base import LanguageModel, require_positive
+from memlab.models.base import LanguageModel, chunks_at, require_positive
 from memlab.models.encoder import Encoder
 
 
@@ -22,7 +20,6 @@ class CausalLM(LanguageModel):
         self.encoder = encoder
         self.head = encoder.stack.make_head(vocab)
 
-    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
-        read = inputs_BCL[:, : max(scored) + 1]  # causal: later chunks cannot matter
-        features = self.encoder.features(read.flatten(1)).unflatten(1, read.shape[1:])
-        return features if list(scored) == list(range(read.shape[1])) else features[:, list(scored)]
+    def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
+        read = inputs_BCL[:, : scored.stop]  # causal: later chunks cannot matter
+        return chunks_at(self.encoder.features(read.flatten(1)).unflatten(1, read.shape[1:]), scored)

@@ -52,7 +52,7 @@ class Encoder(nn.Module):
     def forward(self, tokens_RL: Tensor) -> Tensor:
         self.require_chunk(tokens_RL.shape[1])
         end = tokens_RL.shape[1] - self.skip
-        memories: Tensor = self.compression(self.features(tokens_RL)[:, end - self.memories : end])
+        memories: Tensor = self.compression(self.stack.at(self.embedding(tokens_RL), end - self.memories, end))
         return memories
 
     def require_chunk(self, length: int) -> None:

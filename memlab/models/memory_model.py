@@ -8,12 +8,10 @@ Decoder pass c over a sequence of chunks, fixed slots, M = 1, C = 4:
     c = 3       e0   e1   e2  fill | tokens of chunk 3
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from memlab.models.base import LanguageModel, Stack, make_embedding, require_positive
+from memlab.models.base import LanguageModel, Stack, chunks_at, make_embedding, require_positive
 from memlab.models.encoder import Encoder
 
 SLOTS = ("fixed", "variable")
@@ -64,6 +62,7 @@ class MemoryModel(LanguageModel):
         self.slots = slots
         self.fill = fill
         self.encoder = encoder
+        self.reads_memories = encoder is not None
         self.projection: nn.Module = (
             nn.Linear(encoder.width, stack.width)
             if encoder is not None and encoder.width != stack.width
@@ -73,59 +72,57 @@ class MemoryModel(LanguageModel):
         self.stack = stack
         self.head = stack.make_head(vocab)
 
-    def embed_chunks(self, inputs_BCL: Tensor) -> Tensor:
-        """Memories (B, C, M, D) of every chunk given, at the decoder's width, in one encoder call.
+    def embed(self, chunks_RL: Tensor) -> Tensor:
+        """Memories (R, M, D) of single chunks at the decoder's width."""
+        projected: Tensor = self.projection(self.encode(chunks_RL))
+        return projected
 
-        A wholly frozen encoder builds no graph; the projection behind it does.
+    def encode(self, chunks_RL: Tensor) -> Tensor:
+        """The encoder's memories (R, M, encoder's width), in front of the projection.
+
+        A wholly frozen encoder builds no graph.
         """
-        batch, chunks, _ = inputs_BCL.shape
-        if self.encoder is None or chunks == 0:
-            shape = (batch, chunks, self.memories, self.stack.width)
-            return torch.full(shape, self.fill, device=inputs_BCL.device, dtype=self.embedding.weight.dtype)
+        assert self.encoder is not None
         trainable = any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            memories_RMD = self.encoder(inputs_BCL.flatten(0, 1))
-        projected: Tensor = self.projection(memories_RMD)
-        return projected.unflatten(0, (batch, chunks))
+            memories: Tensor = self.encoder(chunks_RL)
+        return memories
 
-    def encode(self, inputs_BCL: Tensor) -> Tensor:
-        """Memories (B, C-1, M, D) of chunks 0..C-2: those that some pass can read."""
-        return self.embed_chunks(inputs_BCL[:, :-1])
-
-    def hidden(self, inputs_BCL: Tensor, scored: Sequence[int], known_BcMD: Tensor | None = None) -> Tensor:
+    def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
         batch, chunks, length = inputs_BCL.shape
         if chunks > self.chunks or length != self.length:
             raise ValueError(
                 f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
                 f" chunks of {self.length}."
             )
-        memories_BCMD = self._memories_before(inputs_BCL, max(scored), known_BcMD)
-        tokens_BnLD = self.embedding(inputs_BCL[:, list(scored)])
+        tokens_BnLD = self.embedding(chunks_at(inputs_BCL, scored))
+        if memories_BcMD is None:
+            memories_BcMD = self._memories(inputs_BCL[:, : scored.stop - 1])
         if self.slots == "fixed":
-            return self._decode(self._fixed_slots(memories_BCMD, scored), tokens_BnLD)
+            return self._decode(self._fixed_slots(memories_BcMD.to(tokens_BnLD.dtype), scored), tokens_BnLD)
         passes = [
-            self._decode(memories_BCMD[:, :c].reshape(batch, 1, c * self.memories, self.stack.width), tokens_B1LD)
+            self._decode(memories_BcMD[:, :c].reshape(batch, 1, c * self.memories, self.stack.width), tokens_B1LD)
             for c, tokens_B1LD in zip(scored, tokens_BnLD.split(1, dim=1), strict=True)
         ]
         return torch.cat(passes, dim=1)
 
-    def _memories_before(self, inputs_BCL: Tensor, last: int, known_BcMD: Tensor | None) -> Tensor:
-        """Memories (B, last, M, D) of the chunks before chunk `last`; only those not known yet are embedded."""
-        if known_BcMD is None:
-            return self.embed_chunks(inputs_BCL[:, :last])
-        known = known_BcMD[:, :last]
-        if known.shape[1] == last:
-            return known
-        return torch.cat((known, self.embed_chunks(inputs_BCL[:, known.shape[1] : last])), dim=1)
+    def _memories(self, inputs_BcL: Tensor) -> Tensor:
+        """Memories (B, c, M, D) of the chunks given, in one encoder call; the constant where there is no encoder."""
+        batch, chunks, _ = inputs_BcL.shape
+        if self.encoder is None or chunks == 0:
+            shape = (batch, chunks, self.memories, self.stack.width)
+            return torch.full(shape, self.fill, device=inputs_BcL.device, dtype=self.embedding.weight.dtype)
+        return self.embed(inputs_BcL.flatten(0, 1)).unflatten(0, (batch, chunks))
 
-    def _fixed_slots(self, memories_BCMD: Tensor, scored: Sequence[int]) -> Tensor:
+    def _fixed_slots(self, memories_BcMD: Tensor, scored: range) -> Tensor:
         """Slots (B, n, S, D) of the scored passes: pass c has the first c*M filled, the others hold the constant."""
-        batch, _, _, width = memories_BCMD.shape
-        filled = memories_BCMD.flatten(1, 2)
+        batch, _, _, width = memories_BcMD.shape
+        filled = memories_BcMD.flatten(1, 2)
         empty = filled.new_full((batch, self.chunks * self.memories - filled.shape[1], width), self.fill)
         slots_B1SD = torch.cat((filled, empty), dim=1)[:, None]
+        # Made on the device: a list of numbers would have to be copied there.
         index_S = torch.arange(slots_B1SD.shape[2], device=filled.device)
-        used_n = torch.tensor([c * self.memories for c in scored], device=filled.device)
+        used_n = torch.arange(scored.start, scored.stop, device=filled.device) * self.memories
         return torch.where((index_S < used_n[:, None])[:, :, None], slots_B1SD, self.fill)
 
     def _decode(self, slots_BnSD: Tensor, tokens_BnLD: Tensor) -> Tensor:

@@ -40,11 +40,17 @@ class MixerStack(Stack):
         self.length = length
         self.blocks = nn.ModuleList(MixerBlock(width, length, heads, taps, causal) for _ in range(layers))
 
-    def forward(self, x_RTD: Tensor) -> Tensor:
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Outputs at positions start..stop-1 (all of them by default); the last block computes no others."""
         self.require_length(x_RTD.shape[1], "mixer")
-        for block in self.blocks:
+        *early, last = self.blocks
+        for block in early:
             x_RTD = block(x_RTD)
-        return x_RTD
+        out: Tensor = last(x_RTD, start, stop)
+        return out
+
+    def at(self, x_RTD: Tensor, start: int, stop: int) -> Tensor:
+        return self(x_RTD, start, stop)
 
 
 class MixerBlock(nn.Module):
@@ -61,8 +67,8 @@ class MixerBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, MLP_FACTOR * width), nn.GELU(), nn.Linear(MLP_FACTOR * width, width))
 
-    def forward(self, x_RTD: Tensor) -> Tensor:
-        x_RTD = x_RTD + self.mixing(self.mixing_norm(x_RTD))
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        x_RTD = x_RTD[:, start:stop] + self.mixing(self.mixing_norm(x_RTD), start, stop)
         out: Tensor = x_RTD + self.mlp(self.mlp_norm(x_RTD))
         return out
 
@@ -76,8 +82,8 @@ class HeadedMixing(nn.Module):
         self.tokens = TokenMixing(length, heads, taps, causal)
         self.project_out = nn.Linear(width, width)
 
-    def forward(self, x_RTD: Tensor) -> Tensor:
-        out: Tensor = self.project_out(self.tokens(self.project_in(x_RTD)))
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        out: Tensor = self.project_out(self.tokens(self.project_in(x_RTD), start, stop))
         return out
 
 
@@ -95,20 +101,22 @@ class TokenMixing(nn.Module):
         self.weight_HKLL = nn.Parameter(torch.empty(heads, taps, length, length).uniform_(-bound, bound))
         self.bias_HL = nn.Parameter(torch.empty(heads, length).uniform_(-bound, bound))
 
-    def forward(self, x_RTD: Tensor) -> Tensor:
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         rows, positions, width = x_RTD.shape
         heads, taps = self.weight_HKLL.shape[:2]
-        weight = self.weight_HKLL[:, :, :positions, :positions]
+        rows_out = range(positions)[start:stop]
+        weight = self.weight_HKLL[:, :, rows_out.start : rows_out.stop, :positions]
         if self.causal:
-            weight = weight.tril()
-        bias = self.bias_HL[:, :positions, None]
+            weight = weight.tril(rows_out.start)
+        bias = self.bias_HL[:, rows_out.start : rows_out.stop, None]
         if heads == 1 and taps == 1:
             return torch.matmul(weight[0, 0], x_RTD) + bias[0]
-        # One product per head over all rows at once: (T, K*T) x (K*T, R*D/H).
+        # One product per head over all rows at once: (t, K*T) x (K*T, R*D/H).
         x_HTRd = x_RTD.view(rows, positions, heads, width // heads).permute(2, 1, 0, 3)
         if taps > 1:
             padded = F.pad(x_HTRd, ((taps - 1) // 2, taps // 2))
             x_HTRd = torch.cat([padded[..., j : j + width // heads] for j in range(taps)], dim=1)
             weight = weight.transpose(1, 2)
-        mixed = torch.baddbmm(bias, weight.reshape(heads, positions, -1), x_HTRd.reshape(heads, taps * positions, -1))
-        return mixed.view(heads, positions, rows, -1).permute(2, 1, 0, 3).reshape(rows, positions, width)
+        weight = weight.reshape(heads, len(rows_out), -1)
+        mixed = torch.baddbmm(bias, weight, x_HTRd.reshape(heads, taps * positions, -1))
+        return mixed.view(heads, len(rows_out), rows, -1).permute(2, 1, 0, 3).reshape(rows, len(rows_out), width)

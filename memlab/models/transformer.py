@@ -47,13 +47,18 @@ class TransformerStack(Stack):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=WEIGHT_STD)
 
-    def forward(self, x_RTD: Tensor) -> Tensor:
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Outputs at positions start..stop-1 (all of them by default); the last block computes no others."""
         turn = rotary_angles(x_RTD, self.head_width, self.theta)
         rotation = (turn.cos(), turn.sin())
-        for block in self.blocks:
+        *early, last = self.blocks
+        for block in early:
             x_RTD = block(x_RTD, rotation)
-        normed: Tensor = self.norm(x_RTD)
+        normed: Tensor = self.norm(last(x_RTD, rotation, start, stop))
         return normed
+
+    def at(self, x_RTD: Tensor, start: int, stop: int) -> Tensor:
+        return self(x_RTD, start, stop)
 
 
 class TransformerBlock(nn.Module):
@@ -69,15 +74,34 @@ class TransformerBlock(nn.Module):
         self.gate_up = nn.Linear(width, 2 * INNER_FACTOR * width, bias=False)
         self.down = nn.Linear(INNER_FACTOR * width, width, bias=False)
 
-    def forward(self, x_RTD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        rows, positions, width = x_RTD.shape
-        qkv = self.query_key_value(self.attention_norm(x_RTD))
-        q, k, v = qkv.view(rows, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
-        mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
-        x_RTD = x_RTD + self.attention_out(mixed.transpose(1, 2).reshape(rows, positions, width))
+    def forward(
+        self, x_RTD: Tensor, rotation: tuple[Tensor, Tensor], start: int = 0, stop: int | None = None
+    ) -> Tensor:
+        mixed = self._attend(self.attention_norm(x_RTD), rotation, range(x_RTD.shape[1])[start:stop])
+        x_RTD = x_RTD[:, start:stop] + self.attention_out(mixed)
         gate, up = self.gate_up(self.mlp_norm(x_RTD)).chunk(2, dim=-1)
         out: Tensor = x_RTD + self.down(F.silu(gate) * up)
         return out
+
+    def _attend(self, x_RTD: Tensor, rotation: tuple[Tensor, Tensor], asking: range) -> Tensor:
+        """What the positions `asking` take from those up to themselves, (R, t, D)."""
+        rows, positions, width = x_RTD.shape
+        if len(asking) == positions:
+            qkv = self.query_key_value(x_RTD)
+            q, k, v = qkv.view(rows, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
+            mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
+            return mixed.transpose(1, 2).reshape(rows, positions, width)
+        for_query, for_key_value = self.query_key_value.weight.split((width, 2 * width))
+        q = F.linear(x_RTD[:, asking.start : asking.stop], for_query).view(rows, len(asking), self.heads, -1)
+        k, v = F.linear(x_RTD, for_key_value).view(rows, positions, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        cos, sin = (angle[asking.start : asking.stop] for angle in rotation)
+        mask = None
+        if asking.start < positions - 1:  # the last position alone sees everything
+            seen = torch.ones(positions, positions, dtype=torch.bool, device=x_RTD.device).tril()
+            mask = seen[asking.start : asking.stop]
+        q = rotate(q.transpose(1, 2), (cos, sin))
+        mixed = F.scaled_dot_product_attention(q, rotate(k, rotation), v, attn_mask=mask)
+        return mixed.transpose(1, 2).reshape(rows, len(asking), width)
 
 
 def rotary_angles(x_RTD: Tensor, head_width: int, theta: float) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from memlab.objectives.base import Objective, Table
+from memlab.objectives.base import Objective
+from memlab.objectives.table import Table
 
 
 class Autoencode(Objective):
@@ -30,4 +31,4 @@ class Autoencode(Objective):
     ) -> list[Table]:
         self._require_window(tokens_BT, chunks, length)
         inputs = tokens_BT.view(-1, 1, length)
-        return [Table(self.name, inputs, inputs, (0,))]
+        return [Table(self.name, inputs, inputs, range(1))]

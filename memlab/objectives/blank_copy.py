@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from memlab.objectives.base import Objective, Table
+from memlab.objectives.base import Objective
 from memlab.objectives.copy import copy_table, copy_window
+from memlab.objectives.table import BLANKS, Table
 
 
 class BlankCopy(Objective):
@@ -27,4 +28,5 @@ class BlankCopy(Objective):
         generator: torch.Generator | None = None,
     ) -> list[Table]:
         self._require_window(tokens_BT, chunks, length)
-        return [copy_table(self.name, tokens_BT, torch.full_like(tokens_BT, self.blank), chunks, length)]
+        blanks = torch.full_like(tokens_BT, self.blank)
+        return [copy_table(self.name, tokens_BT, blanks, chunks, length, (BLANKS,) * (chunks // 2))]

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from memlab.objectives.base import Objective, Table, next_token_labels, require_next_token_layout
+from memlab.objectives.base import Objective, next_token_labels, require_next_token_layout
+from memlab.objectives.table import Table
 
 
 class CausalLanguageModelling(Objective):
@@ -28,4 +29,4 @@ class CausalLanguageModelling(Objective):
     ) -> list[Table]:
         self._require_window(tokens_BT, chunks, length)
         inputs = tokens_BT.view(-1, chunks, length)
-        return [Table(self.name, inputs, next_token_labels(inputs), tuple(range(chunks)))]
+        return [Table(self.name, inputs, next_token_labels(inputs), range(chunks), content=tuple(range(chunks)))]

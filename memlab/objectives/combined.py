@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from memlab.objectives.base import Objective, Table, next_token_labels
+from memlab.objectives.base import Objective, next_token_labels
 from memlab.objectives.copy import copy_table, copy_window
+from memlab.objectives.table import Table
 
 
 class Combined(Objective):
@@ -27,9 +28,6 @@ class Combined(Objective):
     def window(self, chunks: int, length: int) -> int:
         return 2 * copy_window(chunks, length)
 
-    def shared_chunks(self, chunks: int) -> int:
-        return chunks // 2
-
     def tables(
         self,
         tokens_BT: Tensor,
@@ -42,8 +40,9 @@ class Combined(Objective):
         inputs = tokens_BT.view(-1, chunks, length)
         labels = next_token_labels(inputs)
         first = tokens_BT[:, : tokens_BT.shape[1] // 2]
+        half = tuple(range(chunks // 2))
         copy_share = self.copy_weight
         return [
-            Table("clm", inputs, labels, tuple(range(chunks)), 1 - copy_share),
-            copy_table("copy", first, first, chunks, length, delimiter=self.delimiter, weight=copy_share),
+            Table("clm", inputs, labels, range(chunks), 1 - copy_share, tuple(range(chunks))),
+            copy_table("copy", first, first, chunks, length, half, delimiter=self.delimiter, weight=copy_share),
         ]

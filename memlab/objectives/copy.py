@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from memlab.objectives.base import IGNORE, Objective, Table, next_token_labels
+from memlab.objectives.base import Objective, next_token_labels
+from memlab.objectives.table import IGNORE, Table
 
 DELIMITERS = 3  # leading tokens of the second half that the delimiter overwrites
 
@@ -40,13 +41,15 @@ class Copy(Objective):
     ) -> list[Table]:
         self._require_window(tokens_BT, chunks, length)
         second = tokens_BT
+        content: tuple[int | None, ...] = tuple(range(chunks // 2))
         hidden_share = max(0.0, 1 - progress / self.hand_over) if self.hand_over else 0.0
         if hidden_share:
             device = tokens_BT.device if generator is None else generator.device
             chance = torch.rand(tokens_BT.shape, generator=generator, device=device).to(tokens_BT.device)
             second = second.masked_fill(chance < hidden_share, self.blank)
+            content = (None,) * (chunks // 2)
         delimiter = self.delimiter if self.delimiter_tokens else None
-        return [copy_table(self.name, tokens_BT, second, chunks, length, delimiter=delimiter)]
+        return [copy_table(self.name, tokens_BT, second, chunks, length, content, delimiter=delimiter)]
 
 
 def copy_window(chunks: int, length: int) -> int:
@@ -64,11 +67,15 @@ def copy_table(
     second_BT: Tensor,
     chunks: int,
     length: int,
+    content: tuple[int | str | None, ...],
     *,
     delimiter: int | None = None,
     weight: float = 1.0,
 ) -> Table:
-    """Read `first` then `second`, score the first half's tokens at the second half's places."""
+    """Read `first` then `second`, score the first half's tokens at the second half's places.
+
+    content: what stands in the chunks of `second`, as `Table` has it.
+    """
     half = first_BT.shape[1]
     inputs = torch.cat((first_BT, second_BT), dim=1)
     labels = next_token_labels(first_BT.repeat(1, 2).view(-1, chunks, length)).flatten(1)
@@ -76,5 +83,8 @@ def copy_table(
     if delimiter is not None:
         inputs[:, half : half + DELIMITERS] = delimiter
         labels[:, half : half + DELIMITERS] = IGNORE
+        content = (None, *content[1:])
     shape = (-1, chunks, length)
-    return Table(name, inputs.view(shape), labels.view(shape), tuple(range(chunks // 2, chunks)), weight)
+    scored = range(chunks // 2, chunks)
+    whole = (*range(chunks // 2), *content)
+    return Table(name, inputs.view(shape), labels.view(shape), scored, weight, whole)

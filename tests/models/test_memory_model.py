@@ -64,7 +64,7 @@ def test_every_earlier_chunk_matters(kind: str, slots: str) -> None:
     for past in range(3):
         changed = INPUTS.clone()
         changed[:, past] = (changed[:, past] + 1) % tiny.VOCAB
-        assert not torch.allclose(model(changed, (3,)), model(INPUTS, (3,)), rtol=0, atol=1e-7)
+        assert not torch.allclose(model(changed, range(3, 4)), model(INPUTS, range(3, 4)), rtol=0, atol=1e-7)
 
 
 @every_kind
@@ -73,23 +73,24 @@ def test_without_encoder_no_earlier_chunk_matters(kind: str) -> None:
     model = tiny.memory_model(kind, with_encoder=False)
     changed = INPUTS.clone()
     changed[:, :3] = 0
-    assert torch.equal(model(changed, (3,)), model(INPUTS, (3,)))
+    assert torch.equal(model(changed, range(3, 4)), model(INPUTS, range(3, 4)))
 
 
 @pytest.mark.parametrize(("memories", "width"), [(1, tiny.WIDTH), (2, tiny.WIDTH), (1, 8)])
-def test_encode_gives_all_chunks_but_the_last_at_the_decoders_width(memories: int, width: int) -> None:
+def test_memories_have_the_decoders_width(memories: int, width: int) -> None:
     model = tiny.memory_model("mixer", memories=memories, encoder_width=width)
-    assert model.encode(INPUTS).shape == (3, tiny.CHUNKS - 1, memories, tiny.WIDTH)
+    assert model.embed(INPUTS[:, 0]).shape == (3, memories, tiny.WIDTH)
+    assert model.encode(INPUTS[:, 0]).shape == (3, memories, width)
 
 
-@pytest.mark.parametrize("scored", [(0,), (0, 1), (2,), (1, 3)])
-def test_only_chunks_before_the_last_scored_are_encoded(scored: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("scored", [range(1), range(2), range(2, 3), range(1, 4)])
+def test_only_chunks_before_the_last_scored_are_encoded(scored: range) -> None:
     model = tiny.memory_model("mixer")
     assert model.encoder is not None
     rows: list[int] = []
     model.encoder.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
     model(INPUTS, scored)
-    assert sum(rows) == 3 * max(scored)
+    assert sum(rows) == 3 * (scored.stop - 1)
     assert len(rows) <= 1
 
 
@@ -97,8 +98,8 @@ def test_only_chunks_before_the_last_scored_are_encoded(scored: tuple[int, ...])
 @torch.no_grad()
 def test_known_memories_change_nothing(slots: str) -> None:
     model = tiny.memory_model("transformer", slots=slots)
-    known = model.embed_chunks(INPUTS[:, :2])
-    for scored in ((0,), (1, 2), (0, 1, 2, 3)):
+    for scored in (range(1, 3), range(4)):
+        known = torch.stack([model.embed(INPUTS[:, c]) for c in range(scored.stop - 1)], dim=1)
         torch.testing.assert_close(model.hidden(INPUTS, scored, known), model.hidden(INPUTS, scored))
 
 

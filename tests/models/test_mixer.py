@@ -108,3 +108,14 @@ def test_shapes_that_do_not_fit_are_refused(changed: dict[str, int], message: st
 def test_input_longer_than_the_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="length=5"):
         MixerStack(width=16, layers=1, length=4)(torch.randn(1, 5, 16))
+
+
+@pytest.mark.parametrize(
+    ("heads", "taps", "causal"), [(0, 1, True), (4, 1, True), (2, 3, True), (0, 2, True), (4, 1, False)]
+)
+@torch.no_grad()
+def test_last_block_can_be_had_at_some_positions_alone(heads: int, taps: int, causal: bool) -> None:
+    stack = MixerStack(width=16, layers=2, length=6, heads=heads, taps=taps, causal=causal)
+    x = torch.randn(3, 6, 16)
+    for start, stop in ((0, 6), (5, 6), (3, 5), (0, 2)):
+        torch.testing.assert_close(stack.at(x, start, stop), stack(x)[:, start:stop])

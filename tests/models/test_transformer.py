@@ -86,3 +86,11 @@ def test_final_norm_is_an_option() -> None:
 def test_heads_that_do_not_fit_are_refused(heads: int) -> None:
     with pytest.raises(ValueError, match="choose width"):
         TransformerStack(width=16, layers=1, heads=heads)
+
+
+@torch.no_grad()
+def test_last_block_can_be_had_at_some_positions_alone() -> None:
+    stack = TransformerStack(width=16, layers=2, heads=2)
+    x = torch.randn(3, 6, 16)
+    for start, stop in ((0, 6), (5, 6), (3, 5), (0, 2)):
+        torch.testing.assert_close(stack.at(x, start, stop), stack(x)[:, start:stop])

@@ -2,9 +2,19 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from memlab.models import LanguageModel
-from memlab.objectives import IGNORE, Autoencode, BlankCopy, CausalLanguageModelling, Combined, Copy, Objective, base
+from memlab.models import LanguageModel, MemoryModel
+from memlab.objectives import (
+    IGNORE,
+    Autoencode,
+    BlankCopy,
+    CausalLanguageModelling,
+    Combined,
+    Copy,
+    Objective,
+    scoring,
+)
 from tests import tiny
 
 IDS = {"blank": 0, "delimiter": 1}
@@ -57,29 +67,64 @@ def test_sums_count_token_by_token(objective: Objective) -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_combined_embeds_the_shared_half_once() -> None:
-    """C = 4: the first two chunks once, then chunk 2 once for each pass."""
-    objective = Combined(**IDS)
+ENCODED = [
+    (OBJECTIVES[0], 3 * 5),
+    (OBJECTIVES[2], 2 * 5),
+    (OBJECTIVES[3], 3 * 5),
+    (OBJECTIVES[4], 2 * 5 + 1),
+    (OBJECTIVES[5], 4 * 5),
+]
+
+
+@pytest.mark.parametrize(("objective", "expected"), ENCODED, ids=[objective.name for objective, _ in ENCODED])
+def test_distinct_chunks_are_embedded_once_in_one_call(objective: Objective, expected: int) -> None:
+    """Of four chunks, for five windows. Copy repeats two; the delimiter changes the third; blanks: one row for all."""
     model = tiny.memory_model("mixer")
     assert model.encoder is not None
     rows: list[int] = []
     model.encoder.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
     losses_of(objective, model, batch_for(objective))
-    assert rows == [2 * 5, 5, 5]
+    assert rows == [expected]
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@every_objective
+def test_loss_and_gradient_are_those_of_whole_logits(
+    objective: Objective, kind: str, pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against every table read by itself, all its chunks embedded and decoded, and torch's own cross-entropy."""
+    model, tokens = model_for(objective, kind).double(), batch_for(objective)
+    if pieces:
+        monkeypatch.setitem(scoring.PIECE, "cpu", 7 * tiny.VOCAB)
+    loss, _ = losses_of(objective, model, tokens)
+    expected, weights = torch.zeros((), dtype=torch.float64), 0.0
+    for table in objective.tables(tokens, tiny.CHUNKS, tiny.LENGTH):
+        logits = model(table.inputs_BCL)[:, :, : tiny.LENGTH - objective.shift]
+        labels = table.labels_BCL[:, :, objective.shift :]
+        expected = expected + table.weight * F.cross_entropy(
+            logits.flatten(0, 2), labels.flatten(), ignore_index=IGNORE
+        )
+        weights += table.weight
+    torch.testing.assert_close(loss, expected / weights)
+    parameters = list(model.parameters())
+    gradient = torch.autograd.grad(3 * loss, parameters, materialize_grads=True)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(3 * expected / weights, parameters, materialize_grads=True)
+    )
 
 
 @every_objective
-def test_pieces_give_the_whole_loss_and_gradient(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_memories_change_nothing(objective: Objective) -> None:
     model, tokens = model_for(objective), batch_for(objective)
-    whole, whole_sums = losses_of(objective, model, tokens)
-    whole_gradient = torch.autograd.grad(whole, list(model.parameters()))
-    monkeypatch.setattr(base, "LOGITS_AT_ONCE", 7 * tiny.VOCAB)
-    pieces, pieces_sums = losses_of(objective, model, tokens)
-    torch.testing.assert_close(pieces, whole)
-    for name, sums in whole_sums.items():
-        torch.testing.assert_close(pieces_sums[name].loss_R, sums.loss_R)
-        assert torch.equal(pieces_sums[name].correct_R, sums.correct_R)
-    torch.testing.assert_close(torch.autograd.grad(pieces, list(model.parameters())), whole_gradient)
+    if not isinstance(model, MemoryModel):
+        return
+    chunks = tokens.view(len(tokens), -1, tiny.LENGTH)
+    known = model.embed(chunks.flatten(0, 1)).unflatten(0, chunks.shape[:2])
+    whole, _ = losses_of(objective, model, tokens)
+    for count in (1, chunks.shape[1]):
+        loss, _ = objective.losses(model, tokens, chunks=tiny.CHUNKS, length=tiny.LENGTH, known_BcMD=known[:, :count])
+        torch.testing.assert_close(loss, whole)
 
 
 @every_objective

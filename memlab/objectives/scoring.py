@@ -1,0 +1,93 @@
+"""The head and the loss of scored positions, a piece at a time (shapes: see base.py; P scored positions)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from memlab.objectives.table import IGNORE, Table
+
+# Logits that exist at a time, in numbers: on a CPU what its caches hold, on a GPU enough to keep it busy.
+PIECE = {"cpu": 2**20, "cuda": 2**27}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the scored tokens of each window, detached: nats, tokens predicted right, tokens."""
+
+    loss_R: Tensor
+    correct_R: Tensor
+    count_R: Tensor
+
+
+def score(head: nn.Linear, hidden_BnLD: Tensor, table: Table, shift: int) -> tuple[Tensor, Sums]:
+    """Mean loss of a table's scored tokens (with a graph) and its sums per window.
+
+    shift 1: the hidden vector at t scores token t+1 of its chunk; 0: token t.
+    """
+    end = hidden_BnLD.shape[2] - shift
+    labels = table.labels_BCL[:, table.scored.start : table.scored.stop, shift:]
+    scored = labels != IGNORE
+    count_R = scored.flatten(1).sum(1)
+    mean, loss, correct = head_loss(head, hidden_BnLD[:, :, :end].flatten(0, 2), labels.flatten())
+    loss_R = loss.view(labels.shape).flatten(1).sum(1)
+    correct_R = correct.view(labels.shape).flatten(1).sum(1)
+    return mean, Sums(loss_R, correct_R, count_R)
+
+
+def head_loss(head: nn.Linear, hidden_PD: Tensor, labels_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean nats of the positions with a label (with a graph); nats and whether the likeliest token is right, (P,)."""
+    assert head.bias is None
+    trained = torch.is_grad_enabled() and (hidden_PD.requires_grad or head.weight.requires_grad)
+    mean, loss_P, correct_P = _HeadLoss.apply(hidden_PD, head.weight, labels_P, trained)
+    return mean, loss_P, correct_P
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Takes the gradient of each piece while its logits are there, so that P x V of them never are.
+
+    d mean / d logit[p, v] = (softmax(logits[p])[v] - [v is p's label]) / scored positions
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_PD: Tensor, weight_VD: Tensor, labels_P: Tensor, trained: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        positions, vocab = labels_P.shape[0], weight_VD.shape[0]
+        rows = max(1, PIECE.get(hidden_PD.device.type, PIECE["cuda"]) // vocab)
+        scored_P = labels_P != IGNORE
+        share_P = scored_P / scored_P.sum()
+        target_P = labels_P.clamp(min=0)
+        losses, right, grad_hidden, grad_weight = [], [], [], None
+        for start in range(0, positions, rows):
+            piece = slice(start, start + rows)
+            hidden, target = hidden_PD[piece], target_P[piece, None]
+            logits = hidden @ weight_VD.T
+            right.append((logits.argmax(-1) == target[:, 0]) & scored_P[piece])
+            full = torch.promote_types(logits.dtype, torch.float32)
+            log_probability = logits.log_softmax(-1, dtype=full)
+            losses.append(-log_probability.gather(1, target)[:, 0] * scored_P[piece])
+            if trained:
+                grad = log_probability.exp_()
+                grad.scatter_add_(1, target, grad.new_full((1, 1), -1.0).expand(target.shape))
+                grad = grad.mul_(share_P[piece, None]).to(logits.dtype)
+                grad_hidden.append(grad @ weight_VD.to(logits.dtype))
+                of_piece = grad.T @ hidden.to(logits.dtype)
+                grad_weight = of_piece.to(weight_VD.dtype) if grad_weight is None else grad_weight.add_(of_piece)
+        loss_P, correct_P = torch.cat(losses), torch.cat(right)
+        if trained:
+            ctx.save_for_backward(torch.cat(grad_hidden).to(hidden_PD.dtype), grad_weight)
+        ctx.mark_non_differentiable(loss_P, correct_P)
+        return (loss_P * share_P).sum(), loss_P, correct_P
+
+    @staticmethod
+    def backward(ctx: Any, grad_mean: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            grad_hidden * grad_mean if wanted[0] else None,
+            grad_weight * grad_mean if wanted[1] else None,
+            None,
+            None,
+        )
