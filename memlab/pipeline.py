@@ -18,10 +18,12 @@ from memlab.estimate import Workload, flops_per_step
 from memlab.files import write_atomic, write_json
 from memlab.lit.callbacks import Metrics, ShowProgress
 from memlab.lit.checkpoint import Checkpoints, SealedCheckpointIO, newest_checkpoint
+from memlab.lit.embeddings import EmbeddingCache, embedding_digest
 from memlab.lit.evaluate import SAMPLES, evaluate, parameter_counts, reconstructions
 from memlab.lit.loggers import close_loggers, log_evaluation, make_loggers
 from memlab.lit.module import StageModule
 from memlab.locks import locked
+from memlab.models import MemoryModel, Stack
 from memlab.plan import Job
 from memlab.progress import Bars, console, duration
 from memlab.provenance import commit, hardware, peak_memory, versions
@@ -61,6 +63,7 @@ def _finish_stage(job: Job, workload: Workload) -> None:
     folder.truncate_metrics(training["steps"] if folder.weights.is_file() else step)
     module.batch_number = step * training["accumulate"]
     data = _data(job, module, prepared, start=module.batch_number)
+    _speed_up(job, module, data)
     flops = flops_per_step(job.stage)
     loggers = make_loggers(job, parameter_counts(module))
     metrics = Metrics(folder, job.settings["log_every"], prepared.vocab, _tokens_per_step(job, module))
@@ -129,6 +132,33 @@ def _build(job: Job, prepared: Prepared) -> StageModule:
         length=stage.model["chunk_length"],
         **{key: training[key] for key in ("steps", "seed", "lr", "betas", "weight_decay", "warmup")},
         fused=training["precision"] != "16-mixed",  # which clips between unscaling and the step
+    )
+
+
+def _speed_up(job: Job, module: StageModule, data: WindowDataModule) -> None:
+    """What the trainer's settings ask for that changes no result beyond rounding."""
+    settings, model = job.settings, module.model
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    if settings["compile"] if settings["compile"] is not None else _on_gpu(settings):
+        for stack in (part for part in model.modules() if isinstance(part, Stack)):
+            stack.compile()
+    if settings["cache_embeddings"] and job.stage.freeze_encoder and isinstance(model, MemoryModel):
+        windows = data.train_set
+        content = embedding_digest(
+            model, [job.stage.data, windows.window, module.layout["length"], job.stage.training["precision"]]
+        )
+        cache = EmbeddingCache(
+            Path(job.config["runs_dir"]) / "embeddings" / content,
+            model,
+            windows.windows,
+            windows.window // module.layout["length"],
+        )
+        module.known_memories = lambda number, tokens: cache.memories(windows.chosen(number), tokens)
+
+
+def _on_gpu(settings: dict[str, Any]) -> bool:
+    return settings["accelerator"] in ("gpu", "cuda") or (
+        settings["accelerator"] == "auto" and torch.cuda.is_available()
     )
 
 

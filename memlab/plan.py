@@ -22,7 +22,10 @@ from memlab.run_folder import RunFolder
 Config = dict[str, Any]
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 MODELS = ("autoencoder", "causal", "memory")
-CHOICES = {"bridge": ("unroll", "repeat"), "slots": ("fixed", "variable")}
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "architecture": {"bridge": ("unroll", "repeat"), "slots": ("fixed", "variable")},
+    "trainer": {"precision": PRECISIONS, "matmul_precision": ("highest", "high", "medium")},
+}
 
 
 @dataclass(frozen=True)
@@ -241,8 +244,7 @@ def _check(config: Config) -> None:
                 f"architecture.{part}: width={stack['width']} is not divisible by heads={heads};"
                 f" set scale.width or architecture.{part}.heads"
             )
-    for key, allowed in CHOICES.items():
-        if architecture[key] not in allowed:
-            raise ValueError(f"architecture.{key}={architecture[key]}: choose one of {', '.join(allowed)}")
-    if trainer["precision"] not in PRECISIONS:
-        raise ValueError(f"trainer.precision={trainer['precision']}: choose one of {', '.join(PRECISIONS)}")
+    for group, keys in CHOICES.items():
+        for key, allowed in keys.items():
+            if config[group][key] not in allowed:
+                raise ValueError(f"{group}.{key}={config[group][key]}: choose one of {', '.join(allowed)}")

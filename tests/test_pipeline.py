@@ -1,6 +1,7 @@
 """Chains of stages in this process, at a size below smoke."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,27 @@ def test_an_unforeseen_error_keeps_its_traceback(chain: Any, monkeypatch: pytest
     with pytest.raises(ValueError) as error:
         run_chain(chain(), Workload())
     assert explain(error.value) is None
+
+
+def test_cached_embeddings_change_nothing_but_the_rounding(chain: Any, tmp_path: Path) -> None:
+    frozen = ("encoder=frozen_autoencoder", "objective=blank_copy")
+    plain_jobs = chain(*frozen)
+    run_chain(plain_jobs, Workload())
+    jobs = chain(*frozen, "trainer.cache_embeddings=true", runs=tmp_path / "cached")
+    assert [job.folder.fingerprint for job in jobs] == [job.folder.fingerprint for job in plain_jobs]
+    run_chain(jobs, Workload())
+    expected, found = (load_file(some[-1].folder.weights) for some in (plain_jobs, jobs))
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-3, atol=1e-4)
+    assert len(list((tmp_path / "cached" / "embeddings").glob("*.values"))) == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_stacks_change_nothing_but_the_rounding(chain: Any, tmp_path: Path) -> None:
+    chosen = ("encoder=none", "objective=clm", "curriculum.stages.main.steps=3")
+    expected, found = chain(*chosen), chain(*chosen, "trainer.compile=true", runs=tmp_path / "compiled")
+    for jobs in (expected, found):
+        run_chain(jobs, Workload())
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    for name, weight in load_file(expected[-1].folder.weights).items():
+        torch.testing.assert_close(load_file(found[-1].folder.weights)[name], weight, rtol=1e-3, atol=1e-4)

@@ -33,9 +33,12 @@ class TrainBatches(IterableDataset[Tensor]):
         return map(self.batch, range(self.start + first, self.total, every))
 
     def batch(self, number: int) -> Tensor:
+        return take_windows(self.tokens, self.chosen(number), self.window)
+
+    def chosen(self, number: int) -> list[int]:
+        """Places on the grid of a batch's windows."""
         places = range(number * self.batch_size, (number + 1) * self.batch_size)
-        chosen = [self._permutation(place // self.windows)[place % self.windows] for place in places]
-        return take_windows(self.tokens, chosen, self.window)
+        return [int(self._permutation(place // self.windows)[place % self.windows]) for place in places]
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._epoch is None or self._epoch[0] != epoch:

@@ -1,6 +1,6 @@
 """One LightningModule for every stage: it holds a model and an objective and knows neither's layout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,12 +54,20 @@ class StageModule(LightningModule):
         self.warmup = min(warmup, steps // 10)
         self.batch_number = start_batch
         self.generator = torch.Generator()
+        # From the number of a training batch and its tokens to the memories of its chunks, where those are kept.
+        self.known_memories: Callable[[int, Tensor], Tensor] | None = None
 
     def training_step(self, tokens_BT: Tensor, _: int) -> dict[str, Any]:
-        self.generator.manual_seed(self.seed * 2**32 + self.batch_number)
+        number = self.batch_number
+        self.generator.manual_seed(self.seed * 2**32 + number)
         self.batch_number += 1
         loss, sums = self.objective.losses(
-            self.model, tokens_BT, **self.layout, progress=self.global_step / self.steps, generator=self.generator
+            self.model,
+            tokens_BT,
+            **self.layout,
+            progress=self.global_step / self.steps,
+            generator=self.generator,
+            known_BcMD=self.known_memories(number, tokens_BT) if self.known_memories is not None else None,
         )
         return {"loss": loss, "sums": sums}
 

@@ -110,7 +110,7 @@ class TokenMixing(nn.Module):
             weight = weight.tril(rows_out.start)
         bias = self.bias_HL[:, rows_out.start : rows_out.stop, None]
         if heads == 1 and taps == 1:
-            return torch.matmul(weight[0, 0], x_RTD) + bias[0]
+            return torch.baddbmm(bias, weight[0].expand(rows, -1, -1), x_RTD)
         # One product per head over all rows at once: (t, K*T) x (K*T, R*D/H).
         x_HTRd = x_RTD.view(rows, positions, heads, width // heads).permute(2, 1, 0, 3)
         if taps > 1:

@@ -79,7 +79,9 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         mixed = self._attend(self.attention_norm(x_RTD), rotation, range(x_RTD.shape[1])[start:stop])
         x_RTD = x_RTD[:, start:stop] + self.attention_out(mixed)
-        gate, up = self.gate_up(self.mlp_norm(x_RTD)).chunk(2, dim=-1)
+        normed = self.mlp_norm(x_RTD)
+        # Two products of one matrix: joined, their gradients would have to be copied into one tensor first.
+        gate, up = (F.linear(normed, weight) for weight in self.gate_up.weight.chunk(2))
         out: Tensor = x_RTD + self.down(F.silu(gate) * up)
         return out
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from memlab.objectives.table import IGNORE, Table
 
-# Logits that exist at a time, in numbers: on a CPU what its caches hold, on a GPU enough to keep it busy.
-PIECE = {"cpu": 2**20, "cuda": 2**27}
+# Logits that exist at a time, in numbers, and rows that a product must have to be fast: measured on two CPU cores.
+PIECE = {"cpu": 2**22, "cuda": 2**27}
+FEWEST_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _HeadLoss(torch.autograd.Function):
         ctx: Any, hidden_PD: Tensor, weight_VD: Tensor, labels_P: Tensor, trained: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         positions, vocab = labels_P.shape[0], weight_VD.shape[0]
-        rows = max(1, PIECE.get(hidden_PD.device.type, PIECE["cuda"]) // vocab)
+        rows = max(FEWEST_ROWS, PIECE.get(hidden_PD.device.type, PIECE["cuda"]) // vocab)
         scored_P = labels_P != IGNORE
         share_P = scored_P / scored_P.sum()
         target_P = labels_P.clamp(min=0)

@@ -1,0 +1,229 @@
+"""How the published drivers compute, in plain code of our own: what the fast path is measured against.
+
+One encoder call and one decoder call per chunk in a Python loop, every chunk decoded though its labels are masked,
+whole logits, two separate passes for the combined objective, mixer weights masked in place at every forward, a module
+per head, the bridge's windows built position by position, and a frozen encoder that is frozen blocks behind a trainable
+token embedding. Weights are copied from a memlab model, so that both give the same loss.
+"""
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memlab.models import Autoencoder, CausalLM, Encoder, LanguageModel, MemoryModel, UnrollBridge
+from memlab.models.base import Stack
+from memlab.models.mixer import HeadedMixing, MixerBlock, MixerStack, TokenMixing
+from memlab.models.transformer import TransformerBlock, TransformerStack
+from memlab.objectives import IGNORE, Objective
+
+
+class PlainModel(nn.Module):
+    """A memlab model's weights behind the published way of computing. `loss` is that of memlab's objectives."""
+
+    def __init__(self, model: LanguageModel, *, frozen: bool) -> None:
+        super().__init__()
+        self.kind = type(model)
+        self.encoder = PlainEncoder(model.encoder, frozen=frozen) if isinstance(model.encoder, Encoder) else None
+        self.head = copy.deepcopy(model.head)
+        if isinstance(model, MemoryModel):
+            self.layout = (model.chunks * model.memories, model.memories, model.fill)
+            self.projection = copy.deepcopy(model.projection)
+            self.embedding = copy.deepcopy(model.embedding)
+            self.stack = plain_stack(model.stack)
+        elif isinstance(model, Autoencoder):
+            assert isinstance(model.bridge, UnrollBridge)
+            self.bridge = copy.deepcopy(model.bridge.projection)
+            self.stack = plain_stack(model.stack)
+
+    def loss(self, objective: Objective, tokens_BT: Tensor, chunks: int, length: int) -> tuple[Tensor, Tensor]:
+        """Mean nats of the objective, and the number of tokens predicted right."""
+        total, correct, weights = tokens_BT.new_zeros((), dtype=torch.float32), tokens_BT.new_zeros(()), 0.0
+        for table in objective.tables(tokens_BT, chunks, length):
+            nats, count = 0.0 * total, tokens_BT.new_zeros(())
+            for whole, chunk_labels in zip(
+                self.chunk_logits(table.inputs_BCL), table.labels_BCL.unbind(1), strict=True
+            ):
+                logits, labels = whole[:, : length - objective.shift], chunk_labels[:, objective.shift :]
+                nats = nats + F.cross_entropy(
+                    logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
+                )
+                correct = correct + (logits.argmax(-1) == labels).sum()
+                count = count + (labels != IGNORE).sum()
+            total = total + table.weight * nats / count
+            weights += table.weight
+        return total / weights, correct
+
+    def chunk_logits(self, inputs_BCL: Tensor) -> list[Tensor]:
+        """Whole logits (B, L, V) of every chunk."""
+        chunks = inputs_BCL.unbind(1)
+        if self.kind is CausalLM:
+            assert self.encoder is not None
+            return list(self.head(self.encoder.features(inputs_BCL.flatten(1))).split(inputs_BCL.shape[2], dim=1))
+        if self.kind is Autoencoder:
+            return [self.head(self.stack(self._unroll(self.memories(chunk)[:, 0]))) for chunk in chunks]
+        slots, per_chunk, fill = self.layout
+        found: list[Tensor] = []
+        logits = []
+        for place, chunk in enumerate(chunks):
+            tokens = self.embedding(chunk)
+            empty = tokens.new_full((len(chunk), slots - len(found) * per_chunk, tokens.shape[2]), fill)
+            logits.append(self.head(self.stack(torch.cat((*found, empty, tokens), dim=1))[:, slots:]))
+            if place < len(chunks) - 1:
+                memories = empty[:, :per_chunk] if self.encoder is None else self.projection(self.memories(chunk))
+                found.append(memories)
+        return logits
+
+    def memories(self, chunk_BL: Tensor) -> Tensor:
+        assert self.encoder is not None
+        memories: Tensor = self.encoder(chunk_BL)
+        return memories
+
+    def _unroll(self, memory_BD: Tensor) -> Tensor:
+        width = memory_BD.shape[1]
+        doubled = torch.cat((memory_BD, memory_BD), dim=1)
+        positions = [self.bridge(doubled[:, t % width : t % width + width // 2]) for t in range(self.stack_length)]
+        return torch.stack(positions, dim=1)
+
+    @property
+    def stack_length(self) -> int:
+        assert self.encoder is not None
+        return self.encoder.length
+
+
+class PlainEncoder(nn.Module):
+    def __init__(self, encoder: Encoder, *, frozen: bool) -> None:
+        super().__init__()
+        assert encoder.memories == 1, "the published models have one memory per chunk"
+        self.length = encoder.stack.length or 0
+        self.skip = encoder.skip
+        self.embedding = copy.deepcopy(encoder.embedding).requires_grad_(True)
+        self.stack = plain_stack(encoder.stack).requires_grad_(not frozen)
+        self.compression = copy.deepcopy(encoder.compression).requires_grad_(not frozen)
+
+    def features(self, tokens_BL: Tensor) -> Tensor:
+        features: Tensor = self.stack(self.embedding(tokens_BL))
+        return features
+
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        end = tokens_BL.shape[1] - self.skip
+        memories: Tensor = self.compression(self.features(tokens_BL)[:, end - 1 : end])
+        return memories
+
+
+def plain_stack(stack: Stack) -> nn.Module:
+    if isinstance(stack, MixerStack):
+        return nn.Sequential(*[PlainMixerBlock(cast(MixerBlock, block)) for block in stack.blocks])
+    assert isinstance(stack, TransformerStack)
+    return PlainTransformer(stack)
+
+
+class PlainMixerBlock(nn.Module):
+    def __init__(self, block: MixerBlock) -> None:
+        super().__init__()
+        self.mixing_norm, self.mlp_norm, self.mlp = (
+            copy.deepcopy(part) for part in (block.mixing_norm, block.mlp_norm, block.mlp)
+        )
+        mixing = block.mixing
+        self.headed = isinstance(mixing, HeadedMixing)
+        tokens = cast(TokenMixing, mixing.tokens if self.headed else mixing)
+        heads = tokens.weight_HKLL.shape[0]
+        self.convolutions = nn.ModuleList(_convolution(tokens, head) for head in range(heads))
+        if isinstance(mixing, HeadedMixing):
+            self.project_in = nn.ModuleList(_rows(mixing.project_in, head, heads) for head in range(heads))
+            self.project_out = copy.deepcopy(mixing.project_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.mixing_norm(x)
+        for convolution in self.convolutions:
+            weight = cast(Any, convolution).weight
+            weight.data = torch.tril(weight.data.permute(2, 0, 1)).permute(1, 2, 0).contiguous()
+        if self.headed:
+            pairs = zip(self.project_in, self.convolutions, strict=True)
+            mixed = self.project_out(torch.cat([mix(project(normed)) for project, mix in pairs], dim=-1))
+        else:
+            mixed = self.convolutions[0](normed)
+        x = x + mixed
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
+
+
+def _convolution(tokens: TokenMixing, head: int) -> nn.Conv1d:
+    _, taps, length, _ = tokens.weight_HKLL.shape
+    convolution = nn.Conv1d(length, length, taps, padding="same")
+    assert convolution.bias is not None
+    with torch.no_grad():
+        convolution.weight.copy_(tokens.weight_HKLL[head].permute(1, 2, 0))
+        convolution.bias.copy_(tokens.bias_HL[head])
+    return convolution
+
+
+def _rows(linear: nn.Linear, part: int, parts: int) -> nn.Linear:
+    """The part-th share of a linear's outputs as a linear of its own."""
+    size = linear.out_features // parts
+    share = nn.Linear(linear.in_features, size, bias=linear.bias is not None)
+    with torch.no_grad():
+        share.weight.copy_(linear.weight[part * size : (part + 1) * size])
+        if linear.bias is not None:
+            share.bias.copy_(linear.bias[part * size : (part + 1) * size])
+    return share
+
+
+class PlainTransformer(nn.Module):
+    def __init__(self, stack: TransformerStack) -> None:
+        super().__init__()
+        self.head_width = stack.head_width
+        self.theta = stack.theta
+        self.blocks = nn.ModuleList(PlainTransformerBlock(cast(TransformerBlock, block)) for block in stack.blocks)
+        self.norm = PlainRMSNorm(stack.norm) if isinstance(stack.norm, nn.RMSNorm) else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        frequency = self.theta ** (-torch.arange(0, self.head_width, 2, device=x.device) / self.head_width)
+        angle = torch.arange(x.shape[1], device=x.device)[:, None] * frequency
+        angle = torch.cat((angle, angle), dim=-1)
+        for block in self.blocks:
+            x = block(x, angle.cos(), angle.sin())
+        normed: Tensor = self.norm(x)
+        return normed
+
+
+class PlainTransformerBlock(nn.Module):
+    def __init__(self, block: TransformerBlock) -> None:
+        super().__init__()
+        self.heads = block.heads
+        self.attention_norm, self.mlp_norm = PlainRMSNorm(block.attention_norm), PlainRMSNorm(block.mlp_norm)
+        self.query, self.key, self.value = (_rows(block.query_key_value, part, 3) for part in range(3))
+        self.gate, self.up = (_rows(block.gate_up, part, 2) for part in range(2))
+        self.attention_out, self.down = copy.deepcopy(block.attention_out), copy.deepcopy(block.down)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        rows, positions, width = x.shape
+        normed = self.attention_norm(x)
+        q, k, v = (
+            part(normed).view(rows, positions, self.heads, -1).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        q, k = (part * cos + _turned(part) * sin for part in (q, k))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attention_out(mixed.transpose(1, 2).reshape(rows, positions, width))
+        normed = self.mlp_norm(x)
+        out: Tensor = x + self.down(F.silu(self.gate(normed)) * self.up(normed))
+        return out
+
+
+def _turned(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), dim=-1)
+
+
+class PlainRMSNorm(nn.Module):
+    def __init__(self, norm: nn.RMSNorm) -> None:
+        super().__init__()
+        self.weight = copy.deepcopy(norm.weight)
+        assert norm.eps is not None
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))

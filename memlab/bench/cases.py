@@ -1,0 +1,91 @@
+"""What is measured: sizes, models, objectives, and where memories come from; without torch."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+ARCHITECTURES = ("mixer", "transformer")
+OBJECTIVES = {
+    "clm": "memlab.objectives.clm.CausalLanguageModelling",
+    "copy": "memlab.objectives.copy.Copy",
+    "blank_copy": "memlab.objectives.blank_copy.BlankCopy",
+    "combined": "memlab.objectives.combined.Combined",
+    "autoencode": "memlab.objectives.autoencode.Autoencode",
+}
+ENCODERS = ("trainable", "frozen", "frozen_cached", "none")
+PHASES = ("forward", "forward_backward", "step", "evaluate")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the models and the batch; encoders are headed mixers or transformers of the decoder's width."""
+
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    length: int = 128
+    chunks: int = 4
+    vocab: int = 8000
+    batch: int = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """model: memory, causal (full context) or autoencoder; autocast: bfloat16 or none."""
+
+    size: Size
+    architecture: str
+    objective: str
+    encoder: str
+    model: str = "memory"
+    device: str = "cpu"
+    autocast: bool = False
+    compile: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.architecture} {self.model} {self.objective} {self.encoder}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The columns that tell cases apart."""
+        values = asdict(self)
+        return {**values.pop("size"), **values}
+
+
+def all_cases(
+    sizes: list[Size], architectures: list[str], objectives: list[str], encoders: list[str]
+) -> Iterator[Case]:
+    for size, architecture, objective in product(sizes, architectures, objectives):
+        if objective == "autoencode":
+            if "trainable" in encoders:
+                yield Case(replace(size, chunks=1), architecture, objective, "trainable", "autoencoder")
+            continue
+        for encoder in encoders:
+            yield Case(size, architecture, objective, encoder)
+        if objective == "clm" and "none" in encoders:
+            yield Case(size, architecture, objective, "none", "causal")
+
+
+def model_spec(case: Case) -> dict[str, Any]:
+    """As memlab/plan.py would have it for this architecture."""
+    size = case.size
+    mixer = case.architecture == "mixer"
+    target = "memlab.models.mixer.MixerStack" if mixer else "memlab.models.transformer.TransformerStack"
+    stack = {"_target_": target, "width": size.width, "layers": size.layers}
+    encoder = {**stack, "heads": size.heads}
+    return {
+        "kind": case.model,
+        "chunk_length": size.length * (size.chunks if case.model == "causal" else 1),
+        "encoder": None if case.encoder == "none" and case.model == "memory" else encoder,
+        "decoder": {**stack, "heads": 0 if mixer else size.heads},
+        "chunks": size.chunks,
+        "slots": "fixed",
+        "fill": 0.0 if mixer else 1.0,
+        "memories": 1,
+        "skip": 0,
+        "compression": 1,
+        "bridge": "unroll",
+        "embedding_std": 0.02,
+    }

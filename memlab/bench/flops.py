@@ -1,0 +1,73 @@
+"""Arithmetic of one step of memlab's side, from the sizes alone: matrix products, 2 operations per multiply-add.
+
+Rows are what the fast path computes: distinct chunks in the encoder, scored chunks in the decoder, the last block of an
+encoder at the memory's position, the head at scored positions. Causal products count whole, as they are computed.
+A product costs as much again for each of the two gradients it passes on.
+"""
+
+from memlab.bench.cases import Case, Size
+from memlab.models.mixer import MLP_FACTOR
+from memlab.models.transformer import INNER_FACTOR
+
+FORWARD, TRAINED = 1, 3  # forward alone; with the gradients of both factors
+
+
+def flops(case: Case, phase: str) -> float:
+    """Operations of one batch in a phase. `forward` is that of training, in which the head takes its gradients."""
+    size = case.size
+    times = TRAINED if phase in ("step", "forward_backward") else FORWARD
+    head_times = FORWARD if phase == "evaluate" else TRAINED
+    heads = 0 if case.architecture == "mixer" and case.model == "memory" else size.heads
+    if case.model == "causal":
+        positions = size.chunks * size.length
+        body = _stack(case.architecture, size, size.heads, size.batch, positions, positions)
+        return times * body + head_times * _head(case, size.chunks, 1)
+    if case.model == "autoencoder":
+        encoder = _stack(case.architecture, size, size.heads, size.batch, size.length, 1)
+        bridge = size.batch * size.length * size.width * size.width  # D/2 -> D
+        decoder = _stack(case.architecture, size, size.heads, size.batch, size.length, size.length)
+        return times * (encoder + bridge + decoder) + head_times * _head(case, 1, 0)
+    half = size.chunks // 2
+    rows, scored = {
+        "clm": ((size.chunks - 1) * size.batch, (size.chunks,)),
+        "copy": (min(half, size.chunks - 1) * size.batch, (half,)),
+        "blank_copy": (half * size.batch + (half > 1), (half,)),
+        # The delimited chunk is read from the second scored copy pass on.
+        "combined": ((size.chunks - 1 + (half > 1)) * size.batch, (size.chunks, half)),
+    }[case.objective]
+    positions = size.chunks + size.length
+    decoded = sum(scored) * size.batch
+    total = times * _stack(case.architecture, size, heads, decoded, positions, positions)
+    total += head_times * sum(_head(case, chunks, 1) for chunks in scored)
+    if case.encoder in ("trainable", "frozen"):
+        share = times if case.encoder == "trainable" else FORWARD
+        total += share * _stack(case.architecture, size, size.heads, rows, size.length, 1)
+    elif case.encoder == "frozen_cached" and case.objective in ("blank_copy", "combined") and half > 1:
+        rows = 1 if case.objective == "blank_copy" else size.batch  # what is not a chunk of the window
+        total += FORWARD * _stack(case.architecture, size, size.heads, rows, size.length, 1)
+    return total
+
+
+def _head(case: Case, chunks: int, shift: int) -> float:
+    size = case.size
+    return 2.0 * size.batch * chunks * (size.length - shift) * size.width * size.vocab
+
+
+def _stack(architecture: str, size: Size, heads: int, rows: int, positions: int, kept: int) -> float:
+    """Forward products of a stack whose last block computes `kept` positions."""
+    width, layers = size.width, size.layers
+    block = _mixer_block if architecture == "mixer" else _transformer_block
+    whole = block(width, heads, positions, positions)
+    return 2.0 * rows * ((layers - 1) * whole + block(width, heads, positions, kept))
+
+
+def _mixer_block(width: int, heads: int, positions: int, kept: int) -> int:
+    mixing = kept * positions * width
+    projections = (positions + kept) * width * width if heads else 0
+    return mixing + projections + 2 * MLP_FACTOR * width * width * kept
+
+
+def _transformer_block(width: int, heads: int, positions: int, kept: int) -> int:
+    projections = (2 * positions + 2 * kept) * width * width
+    attention = 2 * kept * positions * width
+    return projections + attention + 3 * INNER_FACTOR * width * width * kept

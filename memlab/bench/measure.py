@@ -1,0 +1,167 @@
+"""Seconds of both sides by turns in one process; peak memory of one side in a process of its own."""
+
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memlab.bench import flops
+from memlab.bench.cases import Case, Size
+from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
+
+Row = dict[str, Any]
+
+
+def measure(
+    case: Case, phases: list[str], *, repetitions: int, against_baseline: bool, memory: bool, tick: Callable[[], None]
+) -> list[Row]:
+    """A row per phase. `tick` is called after every repetition."""
+    sides: dict[str, Side] = {"memlab": Memlab(case, make_model(case))}
+    if against_baseline:
+        sides["baseline"] = Baseline(case, make_model(case))
+    tokens = case.size.batch * sides["memlab"].batches[0].shape[1]
+    peaks = {name: peak_memory(case, name, phases) if memory else {} for name in sides}
+    rows = []
+    for phase in phases:
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        rates = []
+        for side in sides.values():
+            for number in range(4 if case.encoder == "frozen_cached" else 2):
+                _run(side, phase, number)
+            _wait(case.device)
+        for number in range(repetitions):
+            rates.append(product_rate(case))
+            for name, side in sides.items():
+                start = time.perf_counter()
+                _run(side, phase, number)
+                _wait(case.device)
+                seconds[name].append(time.perf_counter() - start)
+            tick()
+        operations = flops.flops(case, phase)
+        median = statistics.median(seconds["memlab"])
+        peak_rate = statistics.median(rates)
+        row: Row = {
+            **case.row,
+            "phase": phase,
+            "seconds": median,
+            "tokens_per_s": tokens / median,
+            "flops": operations,
+            "matmul_flops_per_s": peak_rate,
+            "matmul_share": operations / median / peak_rate,
+            "peak_bytes": peaks["memlab"].get(phase),
+        }
+        if against_baseline:
+            ratios = [b / m for b, m in zip(seconds["baseline"], seconds["memlab"], strict=True)]
+            row |= {
+                "baseline_seconds": statistics.median(seconds["baseline"]),
+                "speedup_median": statistics.median(ratios),
+                "speedup_min": min(ratios),
+                "speedup_max": max(ratios),
+            }
+            if memory:
+                theirs = peaks["baseline"][phase]
+                row |= {"baseline_peak_bytes": theirs, "peak_ratio": peaks["memlab"][phase] / theirs}
+        rows.append(row)
+    return rows
+
+
+def _run(side: Side, phase: str, number: int) -> None:
+    match phase:
+        case "forward":
+            side.loss(number)
+        case "forward_backward":
+            side.gradients(number)
+        case "step":
+            side.step(number)
+        case "evaluate":
+            side.evaluate(number)
+
+
+def product_rate(case: Case) -> float:
+    """Operations per second of the two products a step is mostly made of, MLP and head, at their shapes."""
+    size = case.size
+    dtype = torch.bfloat16 if case.autocast else torch.float32
+    rows = max(1, size.chunks // 2) * size.batch * size.length
+    best = 0.0
+    for wide in (4 * size.width, size.vocab):
+        a = torch.ones(rows, size.width, dtype=dtype, device=case.device)
+        b = torch.ones(size.width, wide, dtype=dtype, device=case.device)
+        out = a @ b
+        _wait(case.device)
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        _wait(case.device)
+        best = max(best, 2.0 * rows * size.width * wide / (time.perf_counter() - start))
+    return best
+
+
+def peak_memory(case: Case, side: str, phases: list[str]) -> dict[str, int]:
+    """Peak bytes of each phase: model, optimizer state and what the phase needs, in a process of its own."""
+    argument = json.dumps({**asdict(case), "side": side, "phases": phases})
+    child = subprocess.run(
+        [sys.executable, "-m", "memlab.bench.measure", argument], check=True, capture_output=True, text=True
+    )
+    peaks: dict[str, int] = json.loads(child.stdout.splitlines()[-1])
+    return peaks
+
+
+def _child(argument: str) -> None:
+    values = json.loads(argument)
+    side_name, phases = values.pop("side"), values.pop("phases")
+    case = Case(**{**values, "size": Size(**values["size"])})
+    (torch.ones(64, 64) @ torch.ones(64, 64)).sum().item()  # what the first product loads is not the model's
+    before = _resident()
+    side = SIDES[side_name](case, make_model(case))
+    side.step(0)  # makes the optimizer's state
+    peaks = {}
+    for phase in phases:
+        for parameter in side.parameters:
+            parameter.grad = None
+        gc.collect()
+        _reset_peak(case.device)
+        _run(side, phase, 1)
+        peaks[phase] = _peak(case.device) - (0 if case.device == "cuda" else before)
+    print(json.dumps(peaks))
+
+
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):  # elsewhere than on Linux the peak is that of the whole run
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    return _status("VmHWM")
+
+
+def _resident() -> int:
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name} in /proc/self/status: peak memory is measured on Linux only, use --no-memory")
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1])

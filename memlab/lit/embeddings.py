@@ -1,0 +1,62 @@
+"""Memories of training windows under a wholly frozen encoder, kept on disk (shapes: see memlab/models/base.py)."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memlab.models import MemoryModel
+
+
+class EmbeddingCache:
+    """Memories of every chunk of the windows of a fixed grid; a window's are made when it is first asked for.
+
+    path: of two files, `.values` (windows, c, M, encoder's width) in fp32 and `.made` (windows,); they take room on
+    disk as they fill. Two processes may share them: both write the same values, and a window counts as made after its
+    values are there.
+    """
+
+    def __init__(self, path: Path, model: MemoryModel, windows: int, chunks: int) -> None:
+        assert model.encoder is not None
+        self.model = model
+        self.chunks = chunks
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (windows, chunks, model.encoder.memories, model.encoder.width)
+        self.values = _array(path.with_suffix(".values"), np.float32, shape)
+        self.made = _array(path.with_suffix(".made"), np.bool_, (windows,))
+
+    def memories(self, windows: Sequence[int], tokens_BT: Tensor) -> Tensor:
+        """Memories (B, c, M, D) at the decoder's width of windows whose tokens are given."""
+        chosen = np.asarray(windows)
+        if not self.made[chosen].all():
+            with torch.no_grad():
+                fresh = self.model.encode(tokens_BT.view(len(chosen) * self.chunks, -1))
+            self.values[chosen] = fresh.float().cpu().numpy().reshape(len(chosen), *self.values.shape[1:])
+            self.made[chosen] = True
+        kept = torch.from_numpy(self.values[chosen]).to(tokens_BT.device, non_blocking=True)
+        projected: Tensor = self.model.projection(kept)
+        return projected
+
+
+def embedding_digest(model: MemoryModel, more: Any) -> str:
+    """A name for what an encoder makes of a corpus: its weights, and whatever else has a say in it."""
+    assert model.encoder is not None
+    hash_ = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    for name, tensor in model.encoder.state_dict().items():
+        hash_.update(name.encode())
+        hash_.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hash_.hexdigest()[:12]
+
+
+def _array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
+    """The array in a file, of zeros if it is new. The file is made whole before it is opened: no process cuts it."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    with path.open("ab") as file:
+        if file.tell() < size:
+            file.truncate(size)
+    return np.memmap(path, kind, "r+", shape=shape)

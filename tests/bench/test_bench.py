@@ -1,0 +1,85 @@
+"""The baseline computes what memlab computes; operations are those torch counts; the command writes its rows."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from memlab.bench.__main__ import main
+from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, Case, Size, all_cases
+from memlab.bench.flops import flops
+from memlab.bench.sides import Baseline, Memlab, make_model
+
+SMALL = Size(width=16, layers=2, heads=2, length=6, chunks=4, vocab=24, batch=3)
+CASES = list(all_cases([SMALL], list(ARCHITECTURES), list(OBJECTIVES), list(ENCODERS)))
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@every_case
+def test_both_sides_have_the_same_loss(case: Case) -> None:
+    """On two batches, the second one after a step: the gradients are the same, too."""
+    memlab, baseline = Memlab(case, make_model(case)), Baseline(case, make_model(case))
+    torch.testing.assert_close(memlab.loss(0), baseline.loss(0), rtol=0, atol=1e-5)
+    if not case.encoder.startswith("frozen"):  # the baseline trains its encoder's token embedding
+        memlab.step(0)
+        baseline.step(0)
+    torch.testing.assert_close(memlab.loss(1), baseline.loss(1), rtol=0, atol=1e-5)
+
+
+@every_case
+def test_operations_are_those_torch_counts(case: Case) -> None:
+    """With attention as plain products: torch knows no count of the CPU's fused one."""
+    side = Memlab(case, make_model(case))
+    side.loss(0)  # fills the cache
+    for phase in ("evaluate", "step"):
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            side.evaluate(0) if phase == "evaluate" else side.gradients(0)
+        assert flops(case, phase) == counter.get_total_flops(), phase
+
+
+def test_baseline_frozen_encoder_is_frozen_blocks_behind_a_trainable_embedding() -> None:
+    case = Case(SMALL, "mixer", "copy", "frozen")
+    side = Baseline(case, make_model(case))
+    side.gradients(0)
+    assert side.model.encoder is not None
+    assert side.model.encoder.embedding.weight.grad is not None
+    assert all(not parameter.requires_grad for parameter in side.model.encoder.stack.parameters())
+
+
+def test_command_writes_rows(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    small = ["--width", "16", "--layers", "1", "--heads", "2", "--length", "6", "--vocab", "24", "--batch", "2"]
+    chosen = ["--architecture", "mixer", "--objective", "copy", "--encoder", "frozen", "--phase", "step,evaluate"]
+    command = [sys.executable, "-m", "memlab.bench", *small, *chosen, "--chunks", "2,4", "--repetitions", "2"]
+    done = subprocess.run(
+        [*command, "--against", "baseline", "--json", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())
+    assert [(row["chunks"], row["phase"]) for row in rows] == [(c, p) for c in (2, 4) for p in ("step", "evaluate")]
+    for row in rows:
+        assert (row["architecture"], row["objective"], row["encoder"]) == ("mixer", "copy", "frozen")
+        assert row["speedup_min"] <= row["speedup_median"] <= row["speedup_max"]
+        assert row["tokens_per_s"] > 0 and row["peak_bytes"] > 0 and row["matmul_share"] > 0 and row["peak_ratio"] > 0
+    assert re.search(r"rows: .*rows\.json", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--objective", "copi"], "'copi': choose some of clm, copy"),
+        (["--chunks", "four"], "'four': whole numbers"),
+        (["--chunks", "0"], "at least 1"),
+    ],
+)
+def test_wrong_arguments_are_said(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
