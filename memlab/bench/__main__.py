@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> None:
     how = {"device": options.device, "autocast": options.precision == "bf16", "compile": options.compile}
     chosen = all_cases(sizes, options.architecture, options.objective, options.encoder)
     cases = [replace(case, **how) for case in chosen]
+    code, dirty = commit()
+    threads = torch.get_num_threads()
+    where = {"commit": code, "dirty": dirty, "versions": versions(), "hardware": hardware(), "threads": threads}
     rows: list[dict[str, Any]] = []
     with Bars() as bars:
         bar = bars.bar("bench", len(cases) * len(options.phase) * options.repetitions)
@@ -47,14 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
                 memory=options.memory,
                 tick=lambda: bar.update(bar.done + 1, bar.note),
             )
+            if options.json:
+                write_json(options.json, [{**row, **where} for row in rows])
     console.print(_table(rows, options))
-    code, dirty = commit()
-    threads = torch.get_num_threads()
     machine = ", ".join(f"{name} {value}" for name, value in hardware().items())
     console.print(f"{machine}, {threads} threads, commit {code}{' (changed)' if dirty else ''}", markup=False)
     if options.json:
-        where = {"commit": code, "dirty": dirty, "versions": versions(), "hardware": hardware(), "threads": threads}
-        write_json(options.json, [{**row, **where} for row in rows])
         console.print(f"rows: {options.json}", markup=False)
 
 

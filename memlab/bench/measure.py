@@ -57,7 +57,7 @@ def measure(
             "flops": operations,
             "matmul_flops_per_s": peak_rate,
             "matmul_share": operations / median / peak_rate,
-            "peak_bytes": peaks["memlab"].get(phase),
+            "peak_bytes": None,
         }
         if against_baseline:
             ratios = [b / m for b, m in zip(seconds["baseline"], seconds["memlab"], strict=True)]
@@ -67,11 +67,19 @@ def measure(
                 "speedup_min": min(ratios),
                 "speedup_max": max(ratios),
             }
-            if memory:
-                theirs = peaks["baseline"][phase]
-                row |= {"baseline_peak_bytes": theirs, "peak_ratio": peaks["memlab"][phase] / theirs}
+        if memory:
+            row |= _memory_columns(peaks, phase)
         rows.append(row)
     return rows
+
+
+def _memory_columns(peaks: dict[str, Any], phase: str) -> Row:
+    names = ("peak", "activation")
+    found = {f"{name}_bytes": peaks["memlab"][phase][name] for name in names}
+    if "baseline" in peaks:
+        found |= {f"baseline_{name}_bytes": peaks["baseline"][phase][name] for name in names}
+        found |= {f"{name}_ratio": found[f"{name}_bytes"] / found[f"baseline_{name}_bytes"] for name in names}
+    return found
 
 
 def _run(side: Side, phase: str, number: int) -> None:
@@ -104,13 +112,13 @@ def product_rate(case: Case) -> float:
     return best
 
 
-def peak_memory(case: Case, side: str, phases: list[str]) -> dict[str, int]:
-    """Peak bytes of each phase: model, optimizer state and what the phase needs, in a process of its own."""
+def peak_memory(case: Case, side: str, phases: list[str]) -> dict[str, dict[str, int]]:
+    """By phase: bytes at the peak, and those of them that were not there before it (activations, gradients)."""
     argument = json.dumps({**asdict(case), "side": side, "phases": phases})
     child = subprocess.run(
         [sys.executable, "-m", "memlab.bench.measure", argument], check=True, capture_output=True, text=True
     )
-    peaks: dict[str, int] = json.loads(child.stdout.splitlines()[-1])
+    peaks: dict[str, dict[str, int]] = json.loads(child.stdout.splitlines()[-1])
     return peaks
 
 
@@ -128,8 +136,10 @@ def _child(argument: str) -> None:
             parameter.grad = None
         gc.collect()
         _reset_peak(case.device)
+        held = torch.cuda.memory_allocated() if case.device == "cuda" else _resident() - before
         _run(side, phase, 1)
-        peaks[phase] = _peak(case.device) - (0 if case.device == "cuda" else before)
+        peak = _peak(case.device) - (0 if case.device == "cuda" else before)
+        peaks[phase] = {"peak": peak, "activation": peak - held}
     print(json.dumps(peaks))
 
 
