@@ -11,9 +11,11 @@ from memlab.data.prepare import BLANK, DELIMITER
 from memlab.models import (
     Autoencoder,
     CausalLM,
+    ChunkEncoder,
     Encoder,
     LanguageModel,
     MemoryModel,
+    RecurrentMemoryModel,
     RepeatBridge,
     Stack,
     UnrollBridge,
@@ -23,6 +25,10 @@ from memlab.objectives import Objective
 from memlab.plan import Stage
 
 Spec = dict[str, Any]
+ADVICE = {
+    "autoencode": "take encoder=frozen_autoencoder, or curriculum=probe to read another encoder",
+    "retrieval": "take encoder=frozen_causal_retrieval",
+}
 
 
 def build_model(spec: Spec, vocab: int) -> LanguageModel:
@@ -30,6 +36,15 @@ def build_model(spec: Spec, vocab: int) -> LanguageModel:
     length = spec["chunk_length"]
     if spec["kind"] == "causal":
         return CausalLM(_encoder(spec, vocab), vocab)
+    if spec["kind"] == "encoder":
+        return ChunkEncoder(_encoder(spec, vocab))
+    if spec["kind"] == "full_context":
+        stack = _stack(spec["decoder"], spec["chunks"] * length)
+        return CausalLM(Encoder(stack, vocab, embedding_std=spec["embedding_std"]), vocab)
+    if spec["kind"] == "recurrent":
+        keys = ("chunks", "detach_every", "embedding_std")
+        stack = _stack(spec["decoder"], length + 2)
+        return RecurrentMemoryModel(stack, vocab, length=length, **{key: spec[key] for key in keys})
     if spec["kind"] == "autoencoder":
         bridge: type[UnrollBridge] | type[RepeatBridge] = UnrollBridge if spec["bridge"] == "unroll" else RepeatBridge
         return Autoencoder(
@@ -64,20 +79,34 @@ def chunks_of(stage: Stage) -> int:
 def build_stage(stage: Stage) -> tuple[LanguageModel, Objective]:
     """Model and objective of a stage on the current default device, seeded by the stage's seed.
 
-    Raises ValueError for a layout that the objective does not have.
+    Raises ValueError for a layout that the objective does not have and a kind of model that it cannot train.
     """
     torch.manual_seed(stage.training["seed"])
     model = build_model(stage.model, stage.data["vocab"])
     objective = build_objective(stage.objective)
     objective.window(chunks_of(stage), stage.model["chunk_length"])
+    if stage.model["kind"] not in objective.models:
+        raise ValueError(
+            f"objective={objective.name} trains models of kind {' or '.join(objective.models)}, not"
+            f" {stage.model['kind']}: {ADVICE.get(objective.name, 'choose another objective')}"
+        )
     if stage.freeze_encoder:
         assert model.encoder is not None
         model.encoder.requires_grad_(False)
+        if stage.freeze_encoder == "blocks":
+            model.encoder.embedding.requires_grad_(True)
     return model, objective
 
 
-def load_weights(model: LanguageModel, path: Path, part: str) -> None:
-    """Copies the weights in a .safetensors file into the model: `all`, or its `encoder` alone.
+def start_from(model: LanguageModel, stage: Stage, weights: Path) -> None:
+    """Weights of the stage before, as `stage.start` says. A fresh token embedding keeps the one it was built with."""
+    assert stage.start is not None
+    fresh = stage.freeze_encoder == "blocks" and stage.start["part"] == "encoder"
+    load_weights(model, weights, stage.start["part"], leave=("embedding.weight",) if fresh else ())
+
+
+def load_weights(model: LanguageModel, path: Path, part: str, leave: tuple[str, ...] = ()) -> None:
+    """Copies the weights in a .safetensors file into the model: `all`, or its `encoder` alone; those to `leave` stay.
 
     Raises ValueError if the file cannot be read, or a weight is missing or of another shape.
     """
@@ -91,7 +120,7 @@ def load_weights(model: LanguageModel, path: Path, part: str) -> None:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot read {path} ({error}): delete {path.parent} and run the command again") from None
     try:
-        target.load_state_dict(state)
+        target.load_state_dict(state | {name: target.state_dict()[name] for name in leave})
     except RuntimeError as error:
         raise ValueError(f"the weights of {path} do not fit this config: {error}") from None
 

@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from memlab import paths
 
 # Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
-_NEUTRAL = ("logger", "runs_dir", "dry_run", "hydra", "trainer.threads", "trainer.workers", "experiment", "scale")
+_NEUTRAL = {"logger", "runs_dir", "dry_run", "trainer.threads", "trainer.workers", "experiment", "scale"}
+_NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
 
 @dataclass
@@ -29,6 +30,10 @@ class Sweep:
     @property
     def experiment(self) -> str | None:
         return self.configs[0].experiment
+
+    @property
+    def is_experiment(self) -> bool:
+        return self.experiment is not None
 
     @property
     def runs_dir(self) -> Path:
@@ -66,6 +71,8 @@ def _compose(overrides: list[str]) -> Sweep:
     for point in BasicSweeper.split_arguments([*defaults, *given], None)[0]:
         config = compose("config", overrides=point)
         OmegaConf.resolve(config)
+        if config.curriculum.name != "single" and any(o.split("=")[0].split(".")[0] == "objective" for o in point):
+            raise ValueError(f"objective= has no say in curriculum={config.curriculum.name}: its stages have their own")
         configs.append(config)
     as_it_is = {o.input_line for o in defaults}
     changes = [
@@ -73,9 +80,13 @@ def _compose(overrides: list[str]) -> Sweep:
         for o in given
         if o.input_line is not None
         and o.input_line not in as_it_is
-        and not o.get_key_element().lstrip("+~").startswith(_NEUTRAL)
+        and not _is_neutral(o.get_key_element().lstrip("+~"))
     ]
     return Sweep(overrides, changes, configs)
+
+
+def _is_neutral(key: str) -> bool:
+    return key in _NEUTRAL or key.startswith(_NEUTRAL_GROUPS)
 
 
 def _explain(error: Exception) -> str:

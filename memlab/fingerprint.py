@@ -2,7 +2,7 @@
 
 `Stage` (memlab/plan.py) holds exactly what is hashed, its parents' fingerprints among it. Loggers, folders, validation,
 threads and workers are not in a Stage, so they cannot get in. Code is represented by WEIGHTS_VERSION: raise it when a
-change of code changes trained weights (the golden losses of tests/models tell when). Old runs are then left alone
+change of code changes trained weights (the golden losses of tests/objectives tell when). Old runs are then left alone
 and everything trains anew.
 """
 

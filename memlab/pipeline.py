@@ -11,7 +11,7 @@ import lightning
 import torch
 from safetensors.torch import save
 
-from memlab.build import build_stage, chunks_of, load_weights
+from memlab.build import build_stage, chunks_of, load_weights, start_from
 from memlab.data.module import WindowDataModule
 from memlab.data.prepare import Prepared, prepare
 from memlab.estimate import Workload, flops_per_step
@@ -53,7 +53,7 @@ def run_chain(jobs: list[Job], workload: Workload) -> None:
 
 def _finish_stage(job: Job, workload: Workload) -> None:
     folder, training = job.folder, job.stage.training
-    prepared = _prepared(job)
+    prepared = prepared_of(job)
     module = _build(job, prepared)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     folder.write_config(asdict(job.stage), job.config)
@@ -87,8 +87,8 @@ def _finish_stage(job: Job, workload: Workload) -> None:
             else:
                 trainer.fit(module, datamodule=data, ckpt_path=resume[0] if resume else None)
                 assert trainer.global_step == training["steps"], "training stopped early"
-                _save_weights(module, folder.weights)
                 _write_provenance(job, metrics, flops)
+                _save_weights(module, folder.weights)  # last: weights mean that training is over
             workload.done += (training["steps"] - step) * flops
             whole.update(workload.done)
         result, samples = _evaluate(job, module, prepared)
@@ -96,21 +96,21 @@ def _finish_stage(job: Job, workload: Workload) -> None:
     finally:
         close_loggers(loggers)
     folder.write_metrics_csv()
-    folder.finish()
     for checkpoint in folder.checkpoint_files():
         checkpoint.unlink()  # the weights are there; optimizer states are twice their size
+    folder.finish()
     _say_finished(job, result["metrics"])
 
 
 def _evaluate_again(job: Job) -> None:
-    prepared = _prepared(job)
+    prepared = prepared_of(job)
     module = _build(job, prepared)
     load_weights(module.model, job.folder.weights, "all")
     result, _ = _evaluate(job, module, prepared)
     _say_finished(job, result["metrics"])
 
 
-def _prepared(job: Job) -> Prepared:
+def prepared_of(job: Job) -> Prepared:
     config = job.config
     prepared = prepare(config["data"], config["tokenizer"], Path(config["runs_dir"]) / "data")
     assert prepared.hash == job.stage.data["hash"], "the text changed while this command ran"
@@ -123,7 +123,7 @@ def _build(job: Job, prepared: Prepared) -> StageModule:
     model, objective = build_stage(stage)
     if stage.start is not None:
         assert job.parent is not None
-        load_weights(model, job.parent / job.folder.weights.name, stage.start["part"])
+        start_from(model, stage, job.parent / job.folder.weights.name)
     return StageModule(
         model,
         objective,
@@ -131,7 +131,6 @@ def _build(job: Job, prepared: Prepared) -> StageModule:
         chunks=chunks_of(stage),
         length=stage.model["chunk_length"],
         **{key: training[key] for key in ("steps", "seed", "lr", "betas", "weight_decay", "warmup")},
-        fused=training["precision"] != "16-mixed",  # which clips between unscaling and the step
     )
 
 
@@ -144,8 +143,10 @@ def _speed_up(job: Job, module: StageModule, data: WindowDataModule) -> None:
             stack.compile()
     if settings["cache_embeddings"] and job.stage.freeze_encoder and isinstance(model, MemoryModel):
         windows = data.train_set
+        spec, training = job.stage.model, job.stage.training
+        keys = ("encoder", "chunk_length", "memories", "skip", "compression")
         content = embedding_digest(
-            model, [job.stage.data, windows.window, module.layout["length"], job.stage.training["precision"]]
+            model, [{key: spec[key] for key in keys}, job.stage.data, windows.window, training["precision"]]
         )
         cache = EmbeddingCache(
             Path(job.config["runs_dir"]) / "embeddings" / content,
@@ -157,9 +158,14 @@ def _speed_up(job: Job, module: StageModule, data: WindowDataModule) -> None:
 
 
 def _on_gpu(settings: dict[str, Any]) -> bool:
-    return settings["accelerator"] in ("gpu", "cuda") or (
-        settings["accelerator"] == "auto" and torch.cuda.is_available()
-    )
+    return _accelerator(settings) in ("gpu", "cuda")
+
+
+def _accelerator(settings: dict[str, Any]) -> str:
+    """auto: a CUDA device if there is one, else the CPU; Apple's GPUs have no fp64, which metrics are summed in."""
+    if settings["accelerator"] != "auto":
+        return str(settings["accelerator"])
+    return "gpu" if torch.cuda.is_available() else "cpu"
 
 
 def _window(module: StageModule) -> int:
@@ -193,7 +199,7 @@ def _trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callback]) 
     every = min(settings["validate_every"], training["steps"])
     try:
         return lightning.Trainer(
-            accelerator=settings["accelerator"],
+            accelerator=_accelerator(settings),
             devices=settings["devices"],
             precision=training["precision"],
             accumulate_grad_batches=training["accumulate"],
@@ -221,7 +227,7 @@ def _evaluate(job: Job, module: StageModule, prepared: Prepared) -> tuple[dict[s
     """Evaluates, writes evaluation.json and samples.jsonl, and returns what they hold."""
     data = _data(job, module, prepared, windows=job.settings["evaluate_windows"])
     result = evaluate(_trainer(job, [], []), module, data.val_dataloader(), prepared.vocab)
-    samples = reconstructions(module, data.val_set[0][:SAMPLES], prepared)
+    samples = reconstructions(module, data.val_set[0][:SAMPLES], prepared) if module.model.regenerates else []
     write_json(job.folder.evaluation, {"settings": job.evaluation_settings, **result})
     job.folder.write_samples(samples)
     return result, samples

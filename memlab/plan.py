@@ -20,11 +20,17 @@ from memlab.fingerprint import fingerprint
 from memlab.run_folder import RunFolder
 
 Config = dict[str, Any]
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-MODELS = ("autoencoder", "causal", "memory")
-CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+MODELS = ("memory", "autoencoder", "causal", "encoder", "full_context", "recurrent")
+CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
     "architecture": {"bridge": ("unroll", "repeat"), "slots": ("fixed", "variable")},
-    "trainer": {"precision": PRECISIONS, "matmul_precision": ("highest", "high", "medium")},
+    "encoder": {"freeze": (False, True, "blocks")},
+    "trainer": {
+        "precision": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
+        "matmul_precision": ("highest", "high", "medium"),
+        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+        "compile": (None, True, False),
+        "cache_embeddings": (True, False),
+    },
 }
 
 
@@ -38,7 +44,17 @@ class Stage:
     data: Config  # hash of the prepared tokens, vocabulary
     training: Config  # steps, batch size, optimizer, precision, seed
     start: Config | None  # {"fingerprint", "part"}: the stage whose weights it starts from; part: encoder or all
-    freeze_encoder: bool
+    freeze_encoder: bool | str  # "blocks": all but the token embedding, which is drawn anew
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The run whose weights a stage starts from, and which of them: encoder or all."""
+
+    path: Path
+    fingerprint: str
+    part: str
+    skip: int | None = None  # of an encoder that asks for another than the config's
 
 
 @dataclass(frozen=True)
@@ -62,54 +78,53 @@ class Job:
 
 
 def plan(composed: DictConfig) -> list[Job]:
-    """The chain of stages of one point, in order. Raises ValueError for whatever cannot work, before any work."""
+    """The chain of stages of one point, in order: those of the encoder, then those of the curriculum.
+
+    Raises ValueError for whatever cannot work, before any work.
+    """
     config = plain(composed)
     _check(config)
-    jobs: list[Job] = []
     architecture, encoder = config["architecture"], config["encoder"]
     hash_ = _data_hash(json.dumps(config["data"]), json.dumps(config["tokenizer"]))
-
-    def add(name: str, model: Config, spec: Config, start: tuple[Path, str, str] | None, freeze: bool) -> None:
-        objective = {key: value for key, value in spec["objective"].items() if key != "name"}
-        stage = Stage(
-            name=name,
-            model=model,
-            objective=objective,
-            data={"hash": hash_, "vocab": config["tokenizer"]["vocab"]},
-            training=_training(config, spec),
-            start=None if start is None else {"fingerprint": start[1], "part": start[2]},
-            freeze_encoder=freeze,
-        )
-        folder = RunFolder(Path(config["runs_dir"]), name, fingerprint(stage))
-        jobs.append(Job(stage, folder, None if start is None else start[0], config["trainer"], config))
-
-    source: tuple[Path, str, str] | None = None
-    if encoder["pretrain"] is not None:
-        pretrain = encoder["pretrain"]
-        add(pretrain["name"], _model(config, pretrain["model"]), pretrain, None, False)
-        source = (jobs[0].folder.path, jobs[0].folder.fingerprint, "encoder")
-    elif encoder["run"] is not None:
-        source = _finished_encoder(config, hash_)
-    if encoder["freeze"] and source is None:
-        raise ValueError("encoder.freeze=true needs encoder.pretrain or encoder.run: random weights are not a memory")
-
-    memory = _model(config, "memory")
     named: dict[str, Job] = {}
-    for name, spec in config["curriculum"]["stages"].items():
-        start = source
-        before = spec.get("init_from")
-        if before is not None:
-            if before not in named:
-                raise ValueError(f"curriculum.stages.{name}.init_from={before}: not an earlier stage {list(named)}")
-            start = (named[before].folder.path, named[before].folder.fingerprint, "all")
-        add(spec["objective"]["name"], memory, spec, start, encoder["freeze"])
-        named[name] = jobs[-1]
-    if architecture["compression"] > 1 and encoder["pretrain"] and encoder["pretrain"]["model"] == "causal":
+    source = _finished_encoder(config, hash_) if encoder["run"] is not None else None
+    skip = encoder["skip"] if source is None or source.skip is None else source.skip
+    for group in ("encoder", "curriculum"):
+        for name, spec in config[group]["stages"].items():
+            before, kind = spec.get("init_from"), spec["model"]
+            start = source if group == "curriculum" else None
+            if before is not None:
+                if before not in named:
+                    raise ValueError(f"{group}.stages.{name}.init_from={before}: not an earlier stage {list(named)}")
+                parent = named[before]
+                start = _start(parent, "all" if parent.stage.model["kind"] == kind else "encoder")
+            if name in named:
+                raise ValueError(f"{group}.stages.{name}: the encoder has a stage of that name, choose another")
+            stage = Stage(
+                name=name if group == "encoder" else spec.get("name") or spec["objective"]["name"],
+                model=_model(config, kind, skip if group == "curriculum" else 0),
+                objective={key: value for key, value in spec["objective"].items() if key != "name"},
+                data={"hash": hash_, "vocab": config["tokenizer"]["vocab"]},
+                training=_training(config, spec),
+                start=None if start is None else {"fingerprint": start.fingerprint, "part": start.part},
+                freeze_encoder=encoder["freeze"] if group == "curriculum" else False,
+            )
+            folder = RunFolder(Path(config["runs_dir"]), stage.name, fingerprint(stage))
+            named[name] = Job(stage, folder, None if start is None else start.path, config["trainer"], config)
+        if group == "encoder" and named:
+            source = _start(list(named.values())[-1], "encoder")
+    if encoder["freeze"] and source is None and not encoder["untrained"]:
+        raise ValueError(
+            "encoder.freeze needs encoder.stages or encoder.run; for random weights on purpose take encoder=untrained"
+        )
+    if architecture["compression"] > 1 and [job.stage.model["kind"] for job in named.values()][:1] == ["causal"]:
         raise ValueError(
             f"architecture.compression={architecture['compression']}: a causal encoder has not learned to compress;"
             " set it to 1"
         )
-    return jobs
+    if not named:
+        raise ValueError("encoder.stages and curriculum.stages are both empty: there is nothing to train")
+    return list(named.values())
 
 
 def plain(config: DictConfig) -> Config:
@@ -139,7 +154,8 @@ def choices(job: Job) -> Config:
 def point(jobs: list[Job]) -> Config:
     """A point as the report takes it."""
     folders = [job.folder.path for job in jobs]
-    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders}
+    settings = jobs[-1].evaluation_settings
+    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders, "evaluation": settings}
 
 
 @lru_cache
@@ -148,24 +164,31 @@ def _data_hash(data: str, tokenizer: str) -> str:
     return data_hash(json.loads(data), json.loads(tokenizer))
 
 
-def _model(config: Config, kind: str) -> Config:
+def _start(job: Job, part: str) -> _Start:
+    return _Start(job.folder.path, job.folder.fingerprint, part)
+
+
+def _model(config: Config, kind: str, skip: int) -> Config:
     """What memlab.build needs for a model: only keys that have a say in it, as others must not change fingerprints."""
     architecture, encoder, scale = config["architecture"], config["encoder"], config["scale"]
     if kind not in MODELS:
-        raise ValueError(f"encoder.pretrain.model={kind}: choose one of {', '.join(MODELS[:2])}")
-    model = {
-        "kind": kind,
-        "chunk_length": scale["chunk_length"],
-        "encoder": architecture["encoder"],
-        "embedding_std": architecture["embedding_std"],
-    }
+        raise ValueError(f"model={kind} of a stage: choose one of {', '.join(MODELS)}")
+    model = {"kind": kind, "chunk_length": scale["chunk_length"], "embedding_std": architecture["embedding_std"]}
+    if kind in ("full_context", "recurrent"):
+        model |= {"chunks": scale["chunks"], "decoder": architecture["decoder"]}
+        return model | ({"detach_every": architecture["detach_every"]} if kind == "recurrent" else {})
+    model["encoder"] = architecture["encoder"]
     if kind == "causal":
         return model
     model |= {"memories": architecture["memories"], "compression": architecture["compression"]}
+    if skip and kind != "memory":
+        model["skip"] = skip
+    if kind == "encoder":
+        return model
     if kind == "autoencoder":
         return model | {"bridge": architecture["bridge"]}
     keys = ("decoder", "slots", "fill")
-    model |= {"chunks": scale["chunks"], "skip": encoder["skip"], **{key: architecture[key] for key in keys}}
+    model |= {"chunks": scale["chunks"], "skip": skip, **{key: architecture[key] for key in keys}}
     return model if encoder["present"] else model | {"encoder": None, "skip": 0, "compression": 1}
 
 
@@ -174,12 +197,13 @@ def _training(config: Config, spec: Config) -> Config:
     return {
         "steps": spec["steps"],
         "seed": config["seed"],
-        **{key: trainer[key] for key in ("batch_size", "accumulate", "precision")},
+        "batch_size": spec.get("batch_size") or trainer["batch_size"],
+        **{key: trainer[key] for key in ("accumulate", "precision")},
         **{key: optimizer[key] for key in ("lr", "betas", "weight_decay", "warmup", "clip")},
     }
 
 
-def _finished_encoder(config: Config, data: str) -> tuple[Path, str, str]:
+def _finished_encoder(config: Config, data: str) -> _Start:
     """The run of encoder.run, if its encoder fits this config."""
     path = Path(config["encoder"]["run"])
     folder = RunFolder.open(path)
@@ -195,42 +219,25 @@ def _finished_encoder(config: Config, data: str) -> tuple[Path, str, str]:
                 f"the encoder of {path} has {key}={theirs.get(key)} and architecture.encoder has {key}={ours.get(key)}:"
                 f" set architecture.encoder.{key}={theirs.get(key)} (a projection joins another width to the decoder's)"
             )
-    for key, mine in (("chunk_length", config["scale"]["chunk_length"]),):
-        if stage["model"][key] != mine:
-            raise ValueError(f"the encoder of {path} was trained with {key}={stage['model'][key]}, not {mine}")
+    mine = {"chunk_length": config["scale"]["chunk_length"]} | {
+        key: config["architecture"][key] for key in ("memories", "compression") if key in stage["model"]
+    }
+    for key, value in mine.items():
+        if stage["model"][key] != value:
+            raise ValueError(f"the encoder of {path} was trained with {key}={stage['model'][key]}, not {value}")
     if stage["data"]["hash"] != data:
         raise ValueError(
             f"the encoder of {path} was trained on tokens of another text or tokenizer: use its data and vocab"
         )
-    return path, stored, "encoder"
+    # A finished causal mixer, too, is read in front of the row that was never trained.
+    skip = config["architecture"]["causal_skip"] if stage["model"]["kind"] == "causal" else None
+    return _Start(path, stored, "encoder", skip)
 
 
 def _check(config: Config) -> None:
-    """Values that no composed config may have, whatever the point."""
-    scale, architecture, trainer, optimizer = (config[k] for k in ("scale", "architecture", "trainer", "optimizer"))
-    whole = {
-        **{f"scale.{key}": scale[key] for key in ("chunks", "chunk_length", "sequence")},
-        **{f"architecture.{key}": architecture[key] for key in ("memories", "compression")},
-        **{
-            f"trainer.{key}": trainer[key]
-            for key in ("batch_size", "accumulate", "devices", "log_every", "validate_every", "checkpoint_every")
-        },
-        **{f"trainer.{key}": trainer[key] for key in ("validate_windows", "evaluate_windows")},
-        "tokenizer.vocab": config["tokenizer"]["vocab"],
-        **{f"curriculum.stages.{name}.steps": spec["steps"] for name, spec in config["curriculum"]["stages"].items()},
-    }
-    if config["encoder"]["pretrain"] is not None:
-        whole["encoder.pretrain.steps"] = config["encoder"]["pretrain"]["steps"]
-    for key, value in whole.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{key}={value}: choose a whole number of at least 1")
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ValueError(f"seed={config['seed']}: choose a whole number of at least 0")
-    numbers = {f"optimizer.{key}": optimizer[key] for key in ("lr", "weight_decay", "warmup")}
-    numbers["optimizer.clip"] = 1.0 if optimizer["clip"] is None else optimizer["clip"]
-    for key, value in numbers.items():
-        if not isinstance(value, int | float) or value < 0:
-            raise ValueError(f"{key}={value}: choose a number of at least 0")
+    """Values that no composed config may have, whatever the point. Raises ValueError for the first one found."""
+    _check_numbers(config)
+    scale, architecture = config["scale"], config["architecture"]
     if scale["sequence"] != scale["chunks"] * scale["chunk_length"]:
         raise ValueError(
             f"scale.sequence={scale['sequence']} is not scale.chunks * scale.chunk_length ="
@@ -247,4 +254,49 @@ def _check(config: Config) -> None:
     for group, keys in CHOICES.items():
         for key, allowed in keys.items():
             if config[group][key] not in allowed:
-                raise ValueError(f"{group}.{key}={config[group][key]}: choose one of {', '.join(allowed)}")
+                raise ValueError(f"{group}.{key}={config[group][key]}: choose one of {', '.join(map(str, allowed))}")
+    if config["trainer"]["devices"] != 1:
+        raise ValueError(f"trainer.devices={config['trainer']['devices']}: one device a run, for now")
+
+
+def _check_numbers(config: Config) -> None:
+    scale, architecture, trainer = config["scale"], config["architecture"], config["trainer"]
+    positive = {
+        **{f"scale.{key}": scale[key] for key in ("chunks", "chunk_length", "sequence")},
+        **{f"architecture.{key}": architecture[key] for key in ("memories", "compression")},
+        **{
+            f"trainer.{key}": trainer[key]
+            for key in ("batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every")
+        },
+        **{f"trainer.{key}": trainer[key] for key in ("validate_windows", "evaluate_windows")},
+        "trainer.threads": 1 if trainer["threads"] is None else trainer["threads"],
+        "tokenizer.vocab": config["tokenizer"]["vocab"],
+    }
+    for group in ("encoder", "curriculum"):
+        for name, spec in config[group]["stages"].items():
+            positive[f"{group}.stages.{name}.steps"] = spec["steps"]
+            positive[f"{group}.stages.{name}.batch_size"] = spec.get("batch_size") or 1
+    natural = {"seed": config["seed"], "trainer.workers": trainer["workers"], "encoder.skip": config["encoder"]["skip"]}
+    natural["architecture.detach_every"] = architecture["detach_every"]
+    for part in ("encoder", "decoder"):
+        for key in ("width", "layers", "heads", "taps"):
+            if architecture[part].get(key) is not None:
+                natural[f"architecture.{part}.{key}"] = architecture[part][key]
+    for least, values in ((1, positive), (0, natural)):
+        for key, value in values.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{key}={value}: choose a whole number of at least {least}")
+    optimizer = config["optimizer"]
+    numbers = {f"optimizer.{key}": optimizer[key] for key in ("lr", "weight_decay", "warmup")}
+    numbers["optimizer.clip"] = 1.0 if optimizer["clip"] is None else optimizer["clip"]
+    numbers["architecture.embedding_std"] = architecture["embedding_std"]
+    numbers["data.val"] = config["data"]["val"]
+    betas = optimizer["betas"]
+    if not isinstance(betas, list) or len(betas) != 2:
+        raise ValueError(f"optimizer.betas={betas}: give two numbers, optimizer.betas=[0.9,0.999]")
+    numbers |= {"optimizer.betas[0]": betas[0], "optimizer.betas[1]": betas[1]}
+    for key, value in numbers.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            raise ValueError(f"{key}={value}: choose a number of at least 0")
+    if not isinstance(architecture["fill"], int | float):
+        raise ValueError(f"architecture.fill={architecture['fill']}: choose a number")

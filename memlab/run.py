@@ -13,7 +13,7 @@ from memlab import paths
 from memlab.compose import compose_sweep
 from memlab.errors import explain, is_disk_trouble
 from memlab.plan import plan
-from memlab.sweep import is_sweep, session
+from memlab.sweep import is_sweep, print_plan, session
 
 MULTIRUN_FLAGS = ("-m", "--multirun")
 
@@ -26,14 +26,16 @@ def main() -> None:
             sweep = compose_sweep([a for a in arguments if not a.startswith("-")])
             chains = [plan(config) for config in sweep.configs]
             if sweep.configs[0].dry_run:
-                from memlab.dry_run import print_plan
-
                 print_plan(chains)
                 return
-            session.expect(chains)
+            if len(chains) > 1 and not sweep.is_experiment and not set(arguments) & set(MULTIRUN_FLAGS):
+                sys.argv.append(MULTIRUN_FLAGS[0])  # a comma makes a sweep
+            session.expect(sweep, chains)
         except Exception as error:
             fail(error, 2)
     _run()
+    if session.failures:
+        raise SystemExit(1)
 
 
 def fail(error: Exception, status: int) -> NoReturn:
@@ -48,6 +50,9 @@ def fail(error: Exception, status: int) -> NoReturn:
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
 def _run(config: DictConfig) -> None:
     try:
+        if config.dry_run:
+            print_plan([plan(config)])
+            return
         session.run_point(plan(config))
     except Exception as error:
         message = explain(error)

@@ -56,9 +56,6 @@ class RunFolder:
     def finish(self) -> None:
         write_json(self.path / "finished.json", {"fingerprint": self.fingerprint})
 
-    def unfinish(self) -> None:
-        (self.path / "finished.json").unlink(missing_ok=True)
-
     def write_config(self, stage: dict[str, Any], config: dict[str, Any]) -> None:
         text = yaml.safe_dump({"stage": stage, "config": config}, sort_keys=False)
         write_atomic(self.path / "config.yaml", text.encode())

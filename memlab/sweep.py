@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -12,9 +13,10 @@ from omegaconf import DictConfig
 
 from memlab.compose import Sweep, compose_sweep
 from memlab.errors import explain
+from memlab.files import read_json, write_json
 from memlab.plan import Job, choices, plan, point
 from memlab.progress import console
-from memlab.report.collect import is_finished, label
+from memlab.report.collect import Point, is_finished, label
 
 if TYPE_CHECKING:
     from memlab.estimate import Workload
@@ -29,12 +31,24 @@ class Session:
         self._started = 0
         self._workload: Workload | None = None
 
-    def expect(self, chains: list[list[Job]]) -> None:
-        """Counts what is to do. Raises ValueError if a model or an objective of it cannot be built."""
+    def expect(self, sweep: Sweep, chains: list[list[Job]]) -> None:
+        """Counts what is to do, and prepares its data.
+
+        Raises ValueError if a model, an objective or the data of it cannot be made, or if points of an experiment
+        differ in what its report does not tell apart.
+        """
         self.points = len(chains)
+        if sweep.is_experiment:
+            _require_distinct(chains)
         if not all(job.done for jobs in chains for job in jobs):
             for jobs in chains:
                 self.workload.expect(jobs)
+            from memlab.pipeline import prepared_of
+
+            for data in {job.stage.data["hash"]: job for jobs in chains for job in jobs}.values():
+                prepared_of(data)
+        if sweep.is_experiment:
+            _write_points(sweep, chains)
 
     @property
     def workload(self) -> "Workload":
@@ -60,10 +74,62 @@ class Session:
 
 
 session = Session()
+POINTS = "points.json"
 
 
 def is_sweep() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def print_plan(chains: list[list[Job]]) -> None:
+    from memlab import dry_run
+
+    dry_run.print_plan(chains)
+
+
+def _require_distinct(chains: list[list[Job]]) -> None:
+    folders: dict[str, Any] = {}
+    for jobs in chains:
+        name = label(choices(jobs[-1]))
+        if folders.setdefault(name, jobs[-1].folder.path) != jobs[-1].folder.path:
+            raise ValueError(
+                f"two points are {name}, which is what a report tells them apart by: sweep other values by one command"
+                " each; every changed sweep gets a report folder of its own"
+            )
+
+
+def _write_points(sweep: Sweep, chains: list[list[Job]]) -> None:
+    """Which run folders a sweep's report is made of: read again where its text or tokenizer is not at hand."""
+    points = [point(jobs) for jobs in chains]
+    write_json(
+        sweep.report_folder / POINTS,
+        [
+            {
+                "choices": p["choices"],
+                "folder": Path(p["folder"]).name,
+                "stages": [Path(stage).name for stage in p["stages"]],
+                "evaluation": p["evaluation"],
+            }
+            for p in points
+        ],
+    )
+
+
+def _points(sweep: Sweep) -> list[Point]:
+    """The points of a sweep, from its config; from what the last run of it wrote down, where its text is not here."""
+    written = sweep.report_folder / POINTS
+    try:
+        points: list[Any] = [point(plan(config)) for config in sweep.configs]
+        if any(is_finished(p) for p in points) or not written.is_file():
+            return points
+    except ValueError:
+        if not written.is_file():
+            raise
+    stages = sweep.runs_dir / "stages"
+    kept: list[Any] = read_json(written)
+    for p in kept:
+        p.update(folder=stages / p["folder"], stages=[stages / stage for stage in p["stages"]])
+    return kept
 
 
 def make_sweep_report(sweep: Sweep) -> Any:
@@ -72,7 +138,7 @@ def make_sweep_report(sweep: Sweep) -> Any:
 
     if sweep.experiment is None:
         raise ValueError("there is no report without an experiment: add +experiment=NAME")
-    points: list[Any] = [point(plan(config)) for config in sweep.configs]
+    points = _points(sweep)
     if not any(is_finished(point) for point in points):
         raise ValueError(f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command}")
     scale = sweep.configs[0].scale.name
@@ -93,7 +159,7 @@ class ReportAtEnd(Callback):
             _print_next(sweep, report)
         except Exception as error:
             failures.append(explain(error) or traceback.format_exc())
-        for message in failures:
+        for message in dict.fromkeys(failures):
             print(f"error: {message}", file=sys.stderr)
         if failures:
             raise SystemExit(1)  # Hydra turns an ordinary exception of a callback into a warning, and ends with 0

@@ -62,7 +62,7 @@ def test_mistakes_that_only_the_model_sees_come_before_any_training(memlab: Comm
 
 def test_a_vocabulary_larger_than_the_text_supports(memlab: Command, tmp_path: Path) -> None:
     result = memlab("tokenizer.vocab=20000", runs=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Choose at most" in result.stderr and "Traceback" not in text(result)
 
 
@@ -168,12 +168,13 @@ def test_a_report_without_runs_says_what_to_run(memlab: Command, tmp_path: Path)
 
 def test_a_point_that_fails_does_not_stop_the_others(memlab: Command, tmp_path: Path) -> None:
     result = memlab(
-        "+experiment=copy_curriculum", "arm=no_memory,trainable", "optimizer.lr=1e30,1e-3", "trainer.log_every=1",
-        runs=tmp_path,
+        "+experiment=copy_curriculum", "arm=no_memory", "architecture=mixer,transformer", "scale.lr.mixer=1e30",
+        "trainer.log_every=1", runs=tmp_path,
     )  # fmt: skip
     assert result.returncode == 1
     assert "not finite" in result.stderr and "Traceback" not in text(result)
-    assert len(list(tmp_path.glob("stages/*/finished.json"))) == 2
+    assert result.stderr.count("not finite") <= 2
+    assert len(list(tmp_path.glob("stages/*/finished.json"))) == 1
     assert list(tmp_path.glob("reports/copy_curriculum/*/report.md"))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memlab.data.sources import content_hash, load_documents
-from memlab.files import read_json, write_json
+from memlab.files import read_json, write_atomic, write_json
 from memlab.locks import locked
 from memlab.progress import Bar, Bars
 
@@ -111,7 +111,7 @@ def _make(data: Config, tokenizer_config: Config, final: Path) -> None:
             splits = _split(documents, data["val"], data["max_bytes"])
             bar.update(1.2, "training the tokenizer")
             tokenizer = _train_tokenizer(splits["train"], tokenizer_config["vocab"])
-            tokenizer.save(str(temporary / "tokenizer.json"))
+            write_atomic(temporary / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
             bar.update(2.0, "tokenising")
             meta = _tokenise(splits, tokenizer, temporary, bar)
         del documents, splits  # they map files of the folder that goes

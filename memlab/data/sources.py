@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memlab.errors import is_disk_trouble
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -84,6 +86,9 @@ def load_documents(config: DataConfig, cache: Path) -> "Dataset":
         try:
             part = datasets.load_dataset(reader, data_files=names, split="train", cache_dir=str(cache), **options)
         except (DatasetGenerationError, datasets.exceptions.DatasetsError, OSError) as error:
+            for trouble in (error, error.__cause__):
+                if isinstance(trouble, OSError) and is_disk_trouble(trouble):
+                    raise trouble from None
             raise ValueError(f"cannot read {files[0]} or one of its {len(files) - 1} neighbours: {error}") from error
         key = "text" if reader == "text" else config["text_key"]
         if key not in part.column_names:

@@ -59,4 +59,5 @@ def _array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
     with path.open("ab") as file:
         if file.tell() < size:
             file.truncate(size)
+        assert file.tell() in (0, size), f"{path} is of another shape"
     return np.memmap(path, kind, "r+", shape=shape)

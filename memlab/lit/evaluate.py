@@ -42,9 +42,12 @@ def evaluate(trainer: Trainer, module: StageModule, loader: DataLoader[Tensor], 
 def _metrics(sums: WindowSums, module: StageModule, vocab: int) -> dict[str, Any]:
     table = TableMetrics(vocab)
     table.update(sums["loss"], sums["correct"], sums["count"])
+    values: dict[str, Any] = table.compute()
+    if not sums["bytes"].any():
+        return values  # what is scored is not text
     bits = BitsPerByte()
     bits.update(sums["loss"], sums["bytes"])
-    values: dict[str, Any] = {**table.compute(), "bits_per_byte": bits.compute().item()}
+    values["bits_per_byte"] = bits.compute().item()
     capacity = _capacity(module)
     if capacity is not None:
         capacity.update(sums["bytes"], sums["count"])

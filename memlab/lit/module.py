@@ -34,7 +34,6 @@ class StageModule(LightningModule):
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.0,
         warmup: int = 0,
-        fused: bool = True,
         start_batch: int = 0,
     ) -> None:
         super().__init__()
@@ -48,7 +47,7 @@ class StageModule(LightningModule):
             "lr": lr,
             "betas": tuple(betas),
             "weight_decay": weight_decay,
-            "fused": fused,
+            "fused": True,
         }
         # A short stage would otherwise spend itself on the warm-up.
         self.warmup = min(warmup, steps // 10)

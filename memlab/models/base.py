@@ -51,6 +51,7 @@ class LanguageModel(nn.Module):
     encoder: nn.Module | None
     head: nn.Linear
     reads_memories: bool = False
+    regenerates: bool = True  # has a head, and `forward` gives logits
 
     def embed(self, chunks_RL: Tensor) -> Tensor:
         """Memories (R, M, D) of single chunks, as `hidden` takes them; only of models that read memories."""

@@ -15,6 +15,7 @@ class Autoencode(Objective):
 
     name = "autoencode"
     shift = 0
+    models = ("autoencoder",)
 
     def window(self, chunks: int, length: int) -> int:
         if length < 1:

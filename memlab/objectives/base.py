@@ -19,6 +19,7 @@ class Objective:
     """How a window of tokens becomes tables. `shift` 1: the logit at t scores token t+1 of its chunk; 0: token t."""
 
     name: ClassVar[str]
+    models: ClassVar[tuple[str, ...]] = ("memory", "causal", "full_context", "recurrent")  # kinds it can train
     shift: ClassVar[int] = 1
 
     def __init__(self, *, blank: int, delimiter: int) -> None:

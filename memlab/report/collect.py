@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from memlab.files import read_json
 from memlab.run_folder import RunFolder
@@ -22,11 +22,15 @@ class Point(TypedDict):
     choices: dict[str, Any]  # architecture, arm, encoder, curriculum, seed
     folder: Path  # run folder of the last stage
     stages: Sequence[Path]  # run folders of the whole chain, oldest first, the last one included
+    evaluation: NotRequired[dict[str, Any]]  # settings that evaluation.json must have been made with
 
 
 def is_finished(point: Point) -> bool:
-    """Whether every stage of the chain ran to its end."""
-    return all((Path(folder) / "finished.json").is_file() for folder in (*point["stages"], point["folder"]))
+    """Whether every stage of the chain ran to its end, and the last one was evaluated as this point asks."""
+    if not all((Path(folder) / "finished.json").is_file() for folder in (*point["stages"], point["folder"])):
+        return False
+    asked = point.get("evaluation")
+    return asked is None or _read(RunFolder.open(Path(point["folder"])).evaluation).get("settings") == asked
 
 
 def label(choices: Mapping[str, Any]) -> str:
@@ -67,7 +71,7 @@ def _row(point: Point) -> Row:
 def _stage(folder: Path) -> dict[str, Any]:
     run = RunFolder.open(folder)
     provenance = _read(run.provenance)
-    # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank`, `copy`.
+    # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank_copy`, `copy`.
     name = folder.name.rpartition("-")[0]
     costs = {key: provenance.get(key) or 0 for key in COSTS}
     return {"run": folder.name, "name": name, **costs, "curve": _curve(run)}

@@ -1,0 +1,86 @@
+"""Retrieval: memories that find the window a few words were taken from."""
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
+
+from memlab.models.base import LanguageModel
+from memlab.objectives.base import Objective
+from memlab.objectives.scoring import Sums
+from memlab.objectives.table import IGNORE, Table
+
+
+class Retrieval(Objective):
+    """InfoNCE over cosines, one encoder for both sides. L = 8, n-grams of 3 (_ blank):
+
+    window x0 x1 x2 x3 x4 x5 x6 x7     query x3 x4 x5 _ _ _ _ _
+
+    A query is drawn from every window of the batch and must find it among all windows (of all ranks).
+    loss = cross-entropy of cosine / temperature. Its sums count queries where other objectives count tokens.
+    Raises ValueError for n-grams longer than a chunk and a temperature that is not positive.
+    """
+
+    name = "retrieval"
+    models = ("encoder",)
+
+    def __init__(self, *, blank: int, delimiter: int, ngram: int = 7, temperature: float = 0.02) -> None:
+        super().__init__(blank=blank, delimiter=delimiter)
+        if ngram < 1 or temperature <= 0:
+            raise ValueError(f"ngram={ngram}, temperature={temperature}: both must be positive.")
+        self.ngram = ngram
+        self.temperature = temperature
+
+    def window(self, chunks: int, length: int) -> int:
+        if length < self.ngram:
+            raise ValueError(
+                f"n-grams of {self.ngram} tokens do not fit into chunks of {length}: lower objective.ngram."
+            )
+        return length
+
+    def tables(
+        self,
+        tokens_BT: Tensor,
+        chunks: int,
+        length: int,
+        progress: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> list[Table]:
+        """What is read; no token is scored."""
+        self._require_window(tokens_BT, chunks, length)
+        inputs = tokens_BT.view(-1, 1, length)
+        return [Table(self.name, inputs, torch.full_like(inputs, IGNORE), range(1))]
+
+    def losses(
+        self,
+        model: LanguageModel,
+        tokens_BT: Tensor,
+        *,
+        chunks: int,
+        length: int,
+        progress: float = 1.0,
+        generator: torch.Generator | None = None,
+        known_BcMD: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Sums]]:
+        self._require_window(tokens_BT, chunks, length)
+        both = model.embed(torch.cat((tokens_BT, self.queries(tokens_BT, generator)))).flatten(1).float()
+        windows_RF, queries_RF = F.normalize(both, dim=1).chunk(2)
+        rows, first = len(tokens_BT), 0
+        if distributed.is_available() and distributed.is_initialized():
+            windows_RF = torch.cat(all_gather(windows_RF))
+            first = distributed.get_rank() * rows
+        scores_RR = queries_RF @ windows_RF.T / self.temperature
+        own_R = torch.arange(first, first + rows, device=tokens_BT.device)
+        loss_R = F.cross_entropy(scores_RR, own_R, reduction="none")
+        correct_R = scores_RR.argmax(1) == own_R
+        return loss_R.mean(), {self.name: Sums(loss_R.detach(), correct_R.long(), torch.ones_like(own_R))}
+
+    def queries(self, tokens_BT: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """An n-gram of every window at its left, blanks at its right; without a generator always the same places."""
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        rows, length = tokens_BT.shape
+        start = torch.randint(length - self.ngram + 1, (rows, 1), generator=generator, device=generator.device)
+        places = start.to(tokens_BT.device) + torch.arange(self.ngram, device=tokens_BT.device)
+        queries = torch.full_like(tokens_BT, self.blank)
+        queries[:, : self.ngram] = tokens_BT.gather(1, places)
+        return queries
