@@ -19,6 +19,7 @@ from memlab.bench.cases import Case, Size
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
 
 Row = dict[str, Any]
+PAGE = 4096  # bytes
 
 
 def measure(
@@ -139,7 +140,8 @@ def _child(argument: str) -> None:
         held = torch.cuda.memory_allocated() if case.device == "cuda" else _resident() - before
         _run(side, phase, 1)
         peak = _peak(case.device) - (0 if case.device == "cuda" else before)
-        peaks[phase] = {"peak": peak, "activation": peak - held}
+        # A phase that needs less than the system counts in takes a page.
+        peaks[phase] = {"peak": max(peak, PAGE), "activation": max(peak - held, PAGE)}
     print(json.dumps(peaks))
 
 
