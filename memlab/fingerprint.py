@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any
 
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 
 
 def digest(value: Any) -> str:

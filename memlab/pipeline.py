@@ -11,6 +11,7 @@ import lightning
 import torch
 from safetensors.torch import save
 
+from memlab.allocator import keep_freed_memory
 from memlab.build import build_stage, chunks_of, load_weights, start_from
 from memlab.data.module import WindowDataModule
 from memlab.data.prepare import Prepared, prepare
@@ -37,6 +38,7 @@ for name in ("lightning.pytorch", "lightning.fabric"):
 def run_chain(jobs: list[Job], workload: Workload) -> None:
     """Finishes every stage, in order. What was finished before an error stays usable."""
     workload.expect(jobs)
+    keep_freed_memory()
     threads = jobs[0].settings["threads"]
     if threads is not None:
         torch.set_num_threads(threads)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from memlab.allocator import keep_freed_memory
 from memlab.bench import flops
 from memlab.bench.cases import Case, Size
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
@@ -128,6 +129,7 @@ def _child(argument: str) -> None:
     side_name, phases = values.pop("side"), values.pop("phases")
     case = Case(**{**values, "size": Size(**values["size"])})
     (torch.ones(64, 64) @ torch.ones(64, 64)).sum().item()  # what the first product loads is not the model's
+    keep_freed_memory()
     before = _resident()
     side = SIDES[side_name](case, make_model(case))
     side.step(0)  # makes the optimizer's state

@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memlab.allocator import LARGEST_MMAP_THRESHOLD, keep_freed_memory
 from memlab.bench.cases import ARCHITECTURES, Case, Size
 from memlab.bench.sides import Memlab, make_model
 from memlab.models import MixerStack, Stack, TransformerStack
@@ -59,10 +60,19 @@ def whole_logits() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def freed_memory_returned() -> Iterator[None]:
+    """The thresholds that glibc's own ones grow to in a process that frees large arrays."""
+    keep_freed_memory(trim_threshold=2 * LARGEST_MMAP_THRESHOLD)
+    yield
+    keep_freed_memory()
+
+
 UNDONE: dict[str, Callable[[], Any]] = {
     "distinct chunks embedded once": every_chunk_by_itself,
     "last encoder block at the memory alone": whole_last_block,
     "head and loss in pieces": whole_logits,
+    "freed memory kept": freed_memory_returned,
 }
 
 
@@ -70,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m memlab.bench.steps", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
     repetitions = parser.parse_args().repetitions
+    keep_freed_memory()
     cases = [Case(Size(), kind, objective, "trainable") for kind in ARCHITECTURES for objective in OBJECTIVES]
     table = Table("step of the fast path", *(f"{case.architecture} {case.objective}" for case in cases))
     cells: dict[str, list[str]] = {name: [] for name in UNDONE}

@@ -65,16 +65,19 @@ class _HeadLoss(torch.autograd.Function):
             piece = slice(start, start + rows)
             hidden, target = hidden_PD[piece], target_P[piece, None]
             logits = hidden @ weight_VD.T
-            right.append((logits.argmax(-1) == target[:, 0]) & scored_P[piece])
-            full = torch.promote_types(logits.dtype, torch.float32)
-            log_probability = logits.log_softmax(-1, dtype=full)
-            losses.append(-log_probability.gather(1, target)[:, 0] * scored_P[piece])
+            dtype = logits.dtype
+            # From here on in place: a new array of this size costs more than the arithmetic on it.
+            shifted = logits.to(torch.promote_types(dtype, torch.float32))
+            top, likeliest = shifted.max(-1, keepdim=True)
+            right.append((likeliest == target)[:, 0] & scored_P[piece])
+            of_target = shifted.gather(1, target) - top
+            total = shifted.sub_(top).exp_().sum(-1, keepdim=True)
+            losses.append((total.log() - of_target)[:, 0] * scored_P[piece])
             if trained:
-                grad = log_probability.exp_()
-                grad.scatter_add_(1, target, grad.new_full((1, 1), -1.0).expand(target.shape))
-                grad = grad.mul_(share_P[piece, None]).to(logits.dtype)
-                grad_hidden.append(grad @ weight_VD.to(logits.dtype))
-                of_piece = grad.T @ hidden.to(logits.dtype)
+                share = share_P[piece, None].to(shifted.dtype)
+                grad = shifted.mul_(share / total).scatter_add_(1, target, -share).to(dtype)
+                grad_hidden.append(grad @ weight_VD.to(dtype))
+                of_piece = grad.T @ hidden.to(dtype)
                 grad_weight = of_piece.to(weight_VD.dtype) if grad_weight is None else grad_weight.add_(of_piece)
         loss_P, correct_P = torch.cat(losses), torch.cat(right)
         if trained:
