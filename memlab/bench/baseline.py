@@ -3,7 +3,8 @@
 One encoder call and one decoder call per chunk in a Python loop, every chunk decoded though its labels are masked,
 whole logits, two separate passes for the combined objective, mixer weights masked in place at every forward, a module
 per head, the bridge's windows built position by position, and a frozen encoder that is frozen blocks behind a trainable
-token embedding. Weights are copied from a memlab model, so that both give the same loss.
+token embedding. The recurrent memory, too, is one decoder call per chunk, with memlab's slots: read slot | tokens |
+write slot. Weights are copied from a memlab model, so that both give the same loss.
 """
 
 import copy
@@ -13,7 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memlab.models import Autoencoder, CausalLM, Encoder, LanguageModel, MemoryModel, UnrollBridge
+from memlab.models import (
+    Autoencoder,
+    CausalLM,
+    Encoder,
+    LanguageModel,
+    MemoryModel,
+    RecurrentMemoryModel,
+    UnrollBridge,
+)
 from memlab.models.base import Stack
 from memlab.models.mixer import HeadedMixing, MixerBlock, MixerStack, TokenMixing
 from memlab.models.transformer import TransformerBlock, TransformerStack
@@ -31,6 +40,11 @@ class PlainModel(nn.Module):
         if isinstance(model, MemoryModel):
             self.layout = (model.chunks * model.memories, model.memories, model.fill)
             self.projection = copy.deepcopy(model.projection)
+            self.embedding = copy.deepcopy(model.embedding)
+            self.stack = plain_stack(model.stack)
+        elif isinstance(model, RecurrentMemoryModel):
+            assert model.detach_every == 0, "the gradient goes back through all chunks"
+            self.first_memory = copy.deepcopy(model.first_memory)
             self.embedding = copy.deepcopy(model.embedding)
             self.stack = plain_stack(model.stack)
         elif isinstance(model, Autoencoder):
@@ -64,6 +78,8 @@ class PlainModel(nn.Module):
             return list(self.head(self.encoder.features(inputs_BCL.flatten(1))).split(inputs_BCL.shape[2], dim=1))
         if self.kind is Autoencoder:
             return [self.head(self.stack(self._unroll(self.memories(chunk)[:, 0]))) for chunk in chunks]
+        if self.kind is RecurrentMemoryModel:
+            return self._recurrent_logits(chunks)
         slots, per_chunk, fill = self.layout
         found: list[Tensor] = []
         logits = []
@@ -74,6 +90,15 @@ class PlainModel(nn.Module):
             if place < len(chunks) - 1:
                 memories = empty[:, :per_chunk] if self.encoder is None else self.projection(self.memories(chunk))
                 found.append(memories)
+        return logits
+
+    def _recurrent_logits(self, chunks: tuple[Tensor, ...]) -> list[Tensor]:
+        memory = self.first_memory.repeat(len(chunks[0]), 1, 1)
+        logits = []
+        for chunk in chunks:
+            out = self.stack(torch.cat((memory, self.embedding(chunk), memory), dim=1))
+            logits.append(self.head(out[:, 1:-1]))
+            memory = out[:, -1:]
         return logits
 
     def memories(self, chunk_BL: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Case:
-    """model: memory, causal (full context) or autoencoder; autocast: bfloat16 or none."""
+    """model: memory, causal (full context), recurrent or autoencoder; autocast: bfloat16 or none."""
 
     size: Size
     architecture: str
@@ -65,7 +65,8 @@ def all_cases(
         for encoder in encoders:
             yield Case(size, architecture, objective, encoder)
         if objective == "clm" and "none" in encoders:
-            yield Case(size, architecture, objective, "none", "causal")
+            for model in ("causal", "recurrent"):
+                yield Case(size, architecture, objective, "none", model)
 
 
 def model_spec(case: Case) -> dict[str, Any]:
@@ -87,5 +88,6 @@ def model_spec(case: Case) -> dict[str, Any]:
         "skip": 0,
         "compression": 1,
         "bridge": "unroll",
+        "detach_every": 0,
         "embedding_std": 0.02,
     }

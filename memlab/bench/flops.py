@@ -13,20 +13,24 @@ FORWARD, TRAINED = 1, 3  # forward alone; with the gradients of both factors
 
 
 def flops(case: Case, phase: str) -> float:
-    """Operations of one batch in a phase. `forward` is that of training, in which the head takes its gradients."""
+    """Operations of one batch in a phase. `forward` has logits of whole chunks, the loss those of scored positions."""
     size = case.size
     times = TRAINED if phase in ("step", "forward_backward") else FORWARD
-    head_times = FORWARD if phase == "evaluate" else TRAINED
-    heads = 0 if case.architecture == "mixer" and case.model == "memory" else size.heads
+    shift = 0 if phase == "forward" or case.model == "autoencoder" else 1
+    heads = 0 if case.architecture == "mixer" and case.model in ("memory", "recurrent") else size.heads
     if case.model == "causal":
         positions = size.chunks * size.length
         body = _stack(case.architecture, size, size.heads, size.batch, positions, positions)
-        return times * body + head_times * _head(case, size.chunks, 1)
+        return times * (body + _head(case, size.chunks, shift))
+    if case.model == "recurrent":
+        positions = size.length + 2  # a slot to read and a slot to write
+        body = _stack(case.architecture, size, heads, size.chunks * size.batch, positions, positions)
+        return times * (body + _head(case, size.chunks, shift))
     if case.model == "autoencoder":
         encoder = _stack(case.architecture, size, size.heads, size.batch, size.length, 1)
         bridge = size.batch * size.length * size.width * size.width  # D/2 -> D
         decoder = _stack(case.architecture, size, size.heads, size.batch, size.length, size.length)
-        return times * (encoder + bridge + decoder) + head_times * _head(case, 1, 0)
+        return times * (encoder + bridge + decoder + _head(case, 1, shift))
     half = size.chunks // 2
     rows, scored = {
         "clm": ((size.chunks - 1) * size.batch, (size.chunks,)),
@@ -38,7 +42,7 @@ def flops(case: Case, phase: str) -> float:
     positions = size.chunks + size.length
     decoded = sum(scored) * size.batch
     total = times * _stack(case.architecture, size, heads, decoded, positions, positions)
-    total += head_times * sum(_head(case, chunks, 1) for chunks in scored)
+    total += times * sum(_head(case, chunks, shift) for chunks in scored)
     if case.encoder in ("trainable", "frozen"):
         share = times if case.encoder == "trainable" else FORWARD
         total += share * _stack(case.architecture, size, size.heads, rows, size.length, 1)

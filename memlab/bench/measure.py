@@ -87,7 +87,7 @@ def _memory_columns(peaks: dict[str, Any], phase: str) -> Row:
 def _run(side: Side, phase: str, number: int) -> None:
     match phase:
         case "forward":
-            side.loss(number)
+            side.logits(number)
         case "forward_backward":
             side.gradients(number)
         case "step":

@@ -14,12 +14,13 @@ from memlab.build import build_model, build_objective
 from memlab.lit.embeddings import EmbeddingCache
 from memlab.models import LanguageModel, MemoryModel
 from memlab.models.base import Stack
+from memlab.objectives.memories import memories_of
 
 CLIP = 1.0
 
 
 class Side:
-    """A model with its optimizer; subclasses say how a loss is computed."""
+    """A model with its optimizer; subclasses say how logits and loss are computed."""
 
     optimizer: torch.optim.Optimizer
     parameters: list[nn.Parameter]
@@ -34,6 +35,14 @@ class Side:
 
     def precision(self) -> Any:
         return torch.autocast(self.case.device, torch.bfloat16) if self.case.autocast else nullcontext()
+
+    def logits(self, number: int) -> list[list[Tensor]]:
+        """By table, the logits (B, L, V) of its scored chunks, with the graph that training needs; no loss.
+
+        The forward pass alone: memlab's head takes its gradient together with its loss, so that these whole logits, and
+        the memory they take, are this phase's own.
+        """
+        raise NotImplementedError
 
     def loss(self, number: int) -> Tensor:
         raise NotImplementedError
@@ -80,15 +89,29 @@ class Memlab(Side):
         with torch.inference_mode():
             self._losses(number)
 
-    def _losses(self, number: int) -> Any:
-        place = number % len(self.batches)
-        tokens = self.batches[place]
+    def logits(self, number: int) -> list[list[Tensor]]:
+        tokens = self.batches[number % len(self.batches)]
+        tables = self.objective.tables(tokens, **self.layout)
         with self.precision():
-            known = None
-            if self.cache is not None:
-                first = place * self.case.size.batch
-                known = self.cache.memories(range(first, first + self.case.size.batch), tokens)
-            return self.objective.losses(self.model, tokens, **self.layout, known_BcMD=known)
+            hidden = [
+                self.model.hidden(table.inputs_BCL, table.scored, memories_BcMD)
+                for table, memories_BcMD in zip(
+                    tables, memories_of(self.model, tables, self._known(number)), strict=True
+                )
+            ]
+            return [list(self.model.head(hidden_BnLD).unbind(1)) for hidden_BnLD in hidden]
+
+    def _losses(self, number: int) -> Any:
+        tokens = self.batches[number % len(self.batches)]
+        with self.precision():
+            return self.objective.losses(self.model, tokens, **self.layout, known_BcMD=self._known(number))
+
+    def _known(self, number: int) -> Tensor | None:
+        if self.cache is None:
+            return None
+        place = number % len(self.batches)
+        first = place * self.case.size.batch
+        return self.cache.memories(range(first, first + self.case.size.batch), self.batches[place])
 
 
 class Baseline(Side):
@@ -110,6 +133,13 @@ class Baseline(Side):
     def evaluate(self, number: int) -> None:
         with torch.no_grad():
             self._losses(number)
+
+    def logits(self, number: int) -> list[list[Tensor]]:
+        tables = self.objective.tables(self.batches[number % len(self.batches)], **self.layout)
+        with self.precision():
+            return [
+                self.model.chunk_logits(table.inputs_BCL)[table.scored.start : table.scored.stop] for table in tables
+            ]
 
     def _losses(self, number: int) -> tuple[Tensor, Tensor]:
         with self.precision():

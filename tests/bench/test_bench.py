@@ -33,13 +33,23 @@ def test_both_sides_have_the_same_loss(case: Case) -> None:
 
 
 @every_case
+def test_both_sides_have_the_same_logits(case: Case) -> None:
+    """Of the scored chunks of each table, with a graph, and nothing but them."""
+    memlab, baseline = Memlab(case, make_model(case)).logits(0), Baseline(case, make_model(case)).logits(0)
+    shape = (SMALL.batch, SMALL.length, SMALL.vocab)
+    assert all(logits.shape == shape and logits.requires_grad for table in memlab for logits in table)
+    torch.testing.assert_close(memlab, baseline, rtol=0, atol=1e-5)
+
+
+@every_case
 def test_operations_are_those_torch_counts(case: Case) -> None:
     """With attention as plain products: torch knows no count of the CPU's fused one."""
     side = Memlab(case, make_model(case))
     side.loss(0)  # fills the cache
-    for phase in ("evaluate", "step"):
+    phases = {"forward": side.logits, "forward_backward": side.gradients, "step": side.step, "evaluate": side.evaluate}
+    for phase, run in phases.items():
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            side.evaluate(0) if phase == "evaluate" else side.gradients(0)
+            run(0)
         assert flops(case, phase) == counter.get_total_flops(), phase
 
 
