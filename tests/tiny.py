@@ -1,6 +1,16 @@
 """Models small enough for a test, by kind of stack."""
 
-from memlab.models import Autoencoder, CausalLM, Encoder, MemoryModel, MixerStack, Stack, TransformerStack, UnrollBridge
+from memlab.models import (
+    Autoencoder,
+    CausalLM,
+    Encoder,
+    MemoryModel,
+    MixerStack,
+    RecurrentMemoryModel,
+    Stack,
+    TransformerStack,
+    UnrollBridge,
+)
 
 KINDS = ("mixer", "transformer")
 VOCAB = 24
@@ -48,4 +58,11 @@ def memory_model(
         memories=memories,
         slots=slots,
         fill=fill,
+    )
+
+
+def recurrent(kind: str, *, detach_every: int = 0) -> RecurrentMemoryModel:
+    """With a flat mixer, as in memory models."""
+    return RecurrentMemoryModel(
+        stack(kind, LENGTH + 2, heads=0), VOCAB, chunks=CHUNKS, length=LENGTH, detach_every=detach_every
     )

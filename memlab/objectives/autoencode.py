@@ -11,6 +11,8 @@ class Autoencode(Objective):
     """Regenerate a chunk from its memories. One chunk per window, L = 4:
 
     inputs x0 x1 x2 x3     labels x0 x1 x2 x3 (not shifted)
+
+    The decoder reads no tokens: free-running decoding is teacher-forced decoding.
     """
 
     name = "autoencode"

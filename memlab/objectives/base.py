@@ -16,11 +16,16 @@ from memlab.objectives.table import IGNORE, Table
 
 
 class Objective:
-    """How a window of tokens becomes tables. `shift` 1: the logit at t scores token t+1 of its chunk; 0: token t."""
+    """How a window of tokens becomes tables. `shift` 1: the logit at t scores token t+1 of its chunk; 0: token t.
+
+    retained: names of the tables that copy text in sight of it, so that teacher forcing flatters them: these are
+    decoded free-running as well (free_running.py).
+    """
 
     name: ClassVar[str]
     models: ClassVar[tuple[str, ...]] = ("memory", "causal", "full_context", "recurrent")  # kinds it can train
     shift: ClassVar[int] = 1
+    retained: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, blank: int, delimiter: int) -> None:
         self.blank = blank

@@ -12,6 +12,8 @@ class BlankCopy(Objective):
     """Copying with the second half's tokens hidden. C = 2, L = 4 (x data, _ blank, . no loss):
 
     inputs x0 x1 x2 x3 |  _  _  _  _     labels  .  .  .  . |  . x1 x2 x3
+
+    No target is visible: free-running decoding is teacher-forced decoding.
     """
 
     name = "blank_copy"

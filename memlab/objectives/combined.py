@@ -18,6 +18,7 @@ class Combined(Objective):
     """
 
     name = "combined"
+    retained = ("copy",)
 
     def __init__(self, *, blank: int, delimiter: int, copy_weight: float = 0.5) -> None:
         super().__init__(blank=blank, delimiter=delimiter)

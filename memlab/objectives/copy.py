@@ -20,6 +20,7 @@ class Copy(Objective):
     """
 
     name = "copy"
+    retained = ("copy",)
 
     def __init__(self, *, blank: int, delimiter: int, delimiter_tokens: bool = False, hand_over: float = 0.0) -> None:
         super().__init__(blank=blank, delimiter=delimiter)
