@@ -11,7 +11,7 @@ class RecurrentMemoryModel(LanguageModel):
 
     Both slots are fed the memory that the chunk before left; the write slot's output is the next one. The first memory
     is learned. Gradients go back through all chunks, or through at most `detach_every` of them (0: all).
-    Raises ValueError when the stack has fewer than L + 2 positions.
+    Raises ValueError when the stack has fewer than L + 2 positions, and for inputs of another layout.
     """
 
     encoder = None
@@ -40,7 +40,13 @@ class RecurrentMemoryModel(LanguageModel):
         self.head = stack.make_head(vocab)
 
     def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
-        memory_B1D = self.first_memory.expand(inputs_BCL.shape[0], 1, -1)
+        batch, chunks, length = inputs_BCL.shape
+        if chunks > self.chunks or length != self.length:
+            raise ValueError(
+                f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
+                f" chunks of {self.length}."
+            )
+        memory_B1D = self.first_memory.expand(batch, 1, -1)
         outputs = []
         for chunk in range(scored.stop):
             if self.detach_every and chunk % self.detach_every == 0 and chunk > 0:

@@ -9,7 +9,7 @@ from memlab.models import Autoencoder, LanguageModel, UnrollBridge
 from tests import tiny
 
 INPUTS = torch.randint(tiny.VOCAB, (3, tiny.CHUNKS, tiny.LENGTH), generator=torch.Generator().manual_seed(0))
-BUILDERS: list[Callable[[str], LanguageModel]] = [tiny.causal_lm, tiny.autoencoder, tiny.memory_model]
+BUILDERS: list[Callable[[str], LanguageModel]] = [tiny.causal_lm, tiny.autoencoder, tiny.memory_model, tiny.recurrent]
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
