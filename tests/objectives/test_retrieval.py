@@ -107,7 +107,7 @@ def test_impossible_settings_are_refused() -> None:
         Retrieval(**IDS).window(1, LENGTH)
     for wrong in ({"ngram": 0}, {"temperature": 0.0}):
         with pytest.raises(ValueError, match="must be positive"):
-            Retrieval(**IDS, **wrong)  # type: ignore[arg-type]
+            Retrieval(**IDS, **wrong)
 
 
 RANKS, ROWS = 2, 3
