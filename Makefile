@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint figures clean
+.PHONY: help setup run reproduce figures test lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ setup: $(VENV)/.installed  ## make .venv with every dependency, pinned
 
 run: setup  ## the main job: Figure 4d on real text (ARGS="architecture=mixer,transformer seed=0,1,2" to widen it)
 	$(BIN)/python -m memlab.run +experiment=copy_curriculum $(ARGS)
+
+reproduce: setup  ## all experiments, one after another (ARGS="architecture=mixer,transformer seed=0,1,2"); resumable
+	$(BIN)/python -m memlab.reproduce $(ARGS)
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -21,3 +21,9 @@ def keep_freed_memory(trim_threshold: int = NEVER) -> None:
             library = ctypes.CDLL(None)
             library.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
             library.mallopt(M_TRIM_THRESHOLD, trim_threshold)
+
+
+def return_freed_memory() -> None:
+    """Hands back what is free now, so that the system's count of resident memory is of what is in use."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

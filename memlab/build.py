@@ -84,18 +84,23 @@ def build_stage(stage: Stage) -> tuple[LanguageModel, Objective]:
     torch.manual_seed(stage.training["seed"])
     model = build_model(stage.model, stage.data["vocab"])
     objective = build_objective(stage.objective)
-    objective.window(chunks_of(stage), stage.model["chunk_length"])
-    if stage.model["kind"] not in objective.models:
-        raise ValueError(
-            f"objective={objective.name} trains models of kind {' or '.join(objective.models)}, not"
-            f" {stage.model['kind']}: {ADVICE.get(objective.name, 'choose another objective')}"
-        )
+    require_fits(objective, stage)
     if stage.freeze_encoder:
         assert model.encoder is not None
         model.encoder.requires_grad_(False)
         if stage.freeze_encoder == "blocks":
             model.encoder.embedding.requires_grad_(True)
     return model, objective
+
+
+def require_fits(objective: Objective, stage: Stage) -> None:
+    """Raises ValueError for a layout that the objective does not have and a kind of model that it cannot score."""
+    objective.window(chunks_of(stage), stage.model["chunk_length"])
+    if stage.model["kind"] not in objective.models:
+        raise ValueError(
+            f"objective={objective.name} is for models of kind {' or '.join(objective.models)}, not"
+            f" {stage.model['kind']}: {ADVICE.get(objective.name, 'choose another objective')}"
+        )
 
 
 def start_from(model: LanguageModel, stage: Stage, weights: Path) -> None:

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from memlab.estimate import finished_runs, flops_per_step, seconds_per_flop
+from memlab.estimate import finished_runs, flops_per_step, seconds_left, seconds_per_flop, steps_left
 from memlab.plan import Job, choices
 from memlab.progress import console, duration
 
@@ -17,13 +17,10 @@ def print_plan(chains: list[list[Job]]) -> None:
             users.setdefault(job.folder.path, []).append(str(point["arm"]))
     pace = seconds_per_flop(finished_runs(jobs.values()))
     table = Table("stage", "architecture", "seed", "steps", "state", "time expected", "for", title="plan")
-    left = 0.0
     for path, job in jobs.items():
-        steps = job.stage.training["steps"]
-        step = _step(job)
-        seconds = 0.0 if job.folder.finished else flops_per_step(job.stage) * (steps - step) * pace
-        left += seconds
-        state = "finished, reused" if job.folder.finished else f"goes on at step {step:,}" if step else "to train"
+        steps, left = job.stage.training["steps"], steps_left(job)
+        seconds = flops_per_step(job.stage) * left * pace
+        state = "to train" if left == steps else f"goes on at step {steps - left:,}" if left else "finished, reused"
         point = choices(job)
         arms = ", ".join(dict.fromkeys(users[path]))
         table.add_row(
@@ -31,12 +28,7 @@ def print_plan(chains: list[list[Job]]) -> None:
         )
     console.print(table)
     console.print(
-        f"{len(chains)} points, {len(jobs)} stages; expected: {duration(left)} of training on this machine,"
-        " evaluations and start-up not included",
+        f"{len(chains)} points, {len(jobs)} stages; expected: {duration(seconds_left(jobs.values()))} of training on"
+        " this machine, evaluations and start-up not included",
         markup=False,
     )
-
-
-def _step(job: Job) -> int:
-    files = job.folder.checkpoint_files()
-    return int(files[0].stem.removeprefix("step-")) if files else 0

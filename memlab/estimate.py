@@ -1,8 +1,9 @@
 """What a stage will cost: floating-point operations counted on shapes alone, seconds from how fast this machine is."""
 
+import json
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from memlab.build import build_stage, chunks_of
+from memlab.build import build_objective, build_stage, chunks_of, require_fits
 from memlab.files import read_json
 from memlab.plan import Job, Stage
 from memlab.provenance import hardware
@@ -28,8 +29,10 @@ class Workload:
     started: float = field(default_factory=time.monotonic)
 
     def expect(self, jobs: Iterable[Job]) -> None:
-        """Adds the unfinished stages of a chain, each once. Raises ValueError as build_stage does."""
+        """Adds the unfinished stages of a chain, each once. Raises ValueError as build_stage and require_fits do."""
         for job in jobs:
+            for evaluation in job.evaluations:
+                require_fits(build_objective(evaluation.objective), job.stage)
             name = str(job.folder.path)
             if name not in self.flops and not job.folder.finished:
                 self.flops[name] = flops_per_step(job.stage) * job.stage.training["steps"]
@@ -37,6 +40,15 @@ class Workload:
 
 def flops_per_step(stage: Stage) -> float:
     """Forward and backward matrix products of one optimizer step. Raises ValueError where the parts do not fit."""
+    training = stage.training
+    # Runs that differ in how long or from what they are trained cost the same a window.
+    alike = replace(stage, name="", start=None, training={"seed": 0})
+    return _flops_per_window(json.dumps(asdict(alike))) * training["batch_size"] * training["accumulate"]
+
+
+@cache
+def _flops_per_window(stage_values: str) -> float:
+    stage = Stage(**json.loads(stage_values))
     with torch.device("meta"):
         model, objective = build_stage(stage)
         chunks, length = chunks_of(stage), stage.model["chunk_length"]
@@ -45,7 +57,21 @@ def flops_per_step(stage: Stage) -> float:
         with counter:
             loss, _ = objective.losses(model, tokens, chunks=chunks, length=length)
             loss.backward()
-    return float(counter.get_total_flops() * stage.training["batch_size"] * stage.training["accumulate"])
+    return float(counter.get_total_flops())
+
+
+def seconds_left(jobs: Collection[Job]) -> float:
+    """Of training the stages of a command that are not finished, on this machine."""
+    pace = seconds_per_flop(finished_runs(jobs))
+    return pace * sum(flops_per_step(job.stage) * steps_left(job) for job in jobs)
+
+
+def steps_left(job: Job) -> int:
+    """Behind the last checkpoint; none of a finished stage."""
+    if job.folder.finished:
+        return 0
+    files = job.folder.checkpoint_files()
+    return int(job.stage.training["steps"]) - (int(files[0].stem.removeprefix("step-")) if files else 0)
 
 
 def seconds_per_flop(finished: Iterable[Path]) -> float:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 
 from memlab.allocator import keep_freed_memory
-from memlab.build import build_stage, chunks_of, load_weights, start_from
+from memlab.build import build_objective, build_stage, chunks_of, load_weights, start_from
 from memlab.data.module import WindowDataModule
 from memlab.data.prepare import Prepared, prepare
 from memlab.estimate import Workload, flops_per_step
@@ -20,11 +20,12 @@ from memlab.files import write_atomic, write_json
 from memlab.lit.callbacks import Metrics, ShowProgress
 from memlab.lit.checkpoint import Checkpoints, SealedCheckpointIO, newest_checkpoint
 from memlab.lit.embeddings import EmbeddingCache, embedding_digest
-from memlab.lit.evaluate import SAMPLES, evaluate, parameter_counts, reconstructions
+from memlab.lit.evaluate import SAMPLES, evaluate, parameter_counts, reconstructions, unnested
 from memlab.lit.loggers import close_loggers, log_evaluation, make_loggers
 from memlab.lit.module import StageModule
 from memlab.locks import locked
-from memlab.models import MemoryModel, Stack
+from memlab.models import LanguageModel, MemoryModel, Stack
+from memlab.objectives import Objective
 from memlab.plan import Job
 from memlab.progress import Bars, console, duration
 from memlab.provenance import commit, hardware, peak_memory, versions
@@ -93,23 +94,22 @@ def _finish_stage(job: Job, workload: Workload) -> None:
                 _save_weights(module, folder.weights)  # last: weights mean that training is over
             workload.done += (training["steps"] - step) * flops
             whole.update(workload.done)
-        result, samples = _evaluate(job, module, prepared)
-        log_evaluation(loggers, result["metrics"], samples, training["steps"])
+        metrics_found, samples = _evaluate(job, module)
+        log_evaluation(loggers, metrics_found, samples, training["steps"])
     finally:
         close_loggers(loggers)
     folder.write_metrics_csv()
     for checkpoint in folder.checkpoint_files():
         checkpoint.unlink()  # the weights are there; optimizer states are twice their size
     folder.finish()
-    _say_finished(job, result["metrics"])
+    _say_finished(job)
 
 
 def _evaluate_again(job: Job) -> None:
-    prepared = prepared_of(job)
-    module = _build(job, prepared)
+    module = _build(job, prepared_of(job))
     load_weights(module.model, job.folder.weights, "all")
-    result, _ = _evaluate(job, module, prepared)
-    _say_finished(job, result["metrics"])
+    _evaluate(job, module)
+    _say_finished(job)
 
 
 def prepared_of(job: Job) -> Prepared:
@@ -121,17 +121,23 @@ def prepared_of(job: Job) -> Prepared:
 
 def _build(job: Job, prepared: Prepared) -> StageModule:
     """The stage's module with the weights that it starts from."""
-    stage, training = job.stage, job.stage.training
+    stage = job.stage
     model, objective = build_stage(stage)
     if stage.start is not None:
         assert job.parent is not None
         start_from(model, stage, job.parent / job.folder.weights.name)
+    return _module(job, model, objective, prepared)
+
+
+def _module(job: Job, model: LanguageModel, objective: Objective, prepared: Prepared) -> StageModule:
+    stage, training = job.stage, job.stage.training
     return StageModule(
         model,
         objective,
         torch.from_numpy(prepared.token_bytes),
         chunks=chunks_of(stage),
         length=stage.model["chunk_length"],
+        free_running_windows=job.settings["free_running_windows"],
         **{key: training[key] for key in ("steps", "seed", "lr", "betas", "weight_decay", "warmup")},
     )
 
@@ -225,14 +231,24 @@ def _trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callback]) 
         ) from None
 
 
-def _evaluate(job: Job, module: StageModule, prepared: Prepared) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Evaluates, writes evaluation.json and samples.jsonl, and returns what they hold."""
-    data = _data(job, module, prepared, windows=job.settings["evaluate_windows"])
-    result = evaluate(_trainer(job, [], []), module, data.val_dataloader(), prepared.vocab)
-    samples = reconstructions(module, data.val_set[0][:SAMPLES], prepared) if module.model.regenerates else []
-    write_json(job.folder.evaluation, {"settings": job.evaluation_settings, **result})
-    job.folder.write_samples(samples)
-    return result, samples
+def _evaluate(job: Job, module: StageModule) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Makes the evaluations that are missing; returns the metrics of the stage's own one, and its samples if made."""
+    samples: list[dict[str, str]] = []
+    for evaluation in job.missing:
+        prepared = prepared_of(job)
+        if evaluation.other_text:
+            prepared = prepare(evaluation.data, job.config["tokenizer"], prepared.path.parent, tokenizer_of=prepared)
+        measured = _module(job, module.model, build_objective(evaluation.objective), prepared)
+        data = _data(job, measured, prepared, windows=job.settings["evaluate_windows"])
+        by_table = evaluate(_trainer(job, [], []), measured, data.val_dataloader(), prepared.vocab)
+        result = by_table if evaluation.other_objective else unnested(by_table)
+        job.folder.write_evaluation(evaluation.file, evaluation.settings, result)
+        if evaluation is job.evaluations[0]:
+            if module.model.regenerates:
+                samples = reconstructions(measured, data.val_set[0][:SAMPLES], prepared)
+            job.folder.write_samples(samples)
+    own: dict[str, Any] = job.folder.read_evaluation()["metrics"]
+    return own, samples
 
 
 def _save_weights(module: StageModule, path: Path) -> None:
@@ -261,7 +277,8 @@ def _write_provenance(job: Job, metrics: Metrics, flops_per_step: float) -> None
     )
 
 
-def _say_finished(job: Job, metrics: dict[str, Any]) -> None:
+def _say_finished(job: Job) -> None:
+    metrics = job.folder.read_evaluation()["metrics"]
     provenance = job.folder.read_provenance()
     tables = metrics.values() if "token_accuracy" not in metrics else [metrics]
     accuracy = ", ".join(f"{table['token_accuracy']:.1%}" for table in tables)

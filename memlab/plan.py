@@ -5,7 +5,7 @@ runs with the same weights (cadences, hardware, folders, loggers) is in `Job.set
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,14 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from memlab.checks import check
 from memlab.data.prepare import data_hash
 from memlab.files import read_json
-from memlab.fingerprint import fingerprint
+from memlab.fingerprint import digest, fingerprint
 from memlab.run_folder import RunFolder
 
 Config = dict[str, Any]
 MODELS = ("memory", "autoencoder", "causal", "encoder", "full_context", "recurrent")
-CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
-    "architecture": {"bridge": ("unroll", "repeat"), "slots": ("fixed", "variable")},
-    "encoder": {"freeze": (False, True, "blocks")},
-    "trainer": {
-        "precision": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
-        "matmul_precision": ("highest", "high", "medium"),
-        "accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-        "compile": (None, True, False),
-        "cache_embeddings": (True, False),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,28 @@ class _Start:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What a finished stage is measured on, and by which objective: its own, and others that the config asks for."""
+
+    objective: Config  # _target_ and its parameters
+    data: Config  # the group `data` of the text
+    settings: Config  # what its file says that it was made with
+    other_objective: bool
+    other_text: bool
+
+    @property
+    def file(self) -> str:
+        """Its name in the run folder: evaluation.json is the stage's own."""
+        more = f"-{digest(self.settings)}" if self.other_objective or self.other_text else ""
+        return f"evaluation{more}.json"
+
+    @property
+    def prefix(self) -> str:
+        """Of its metrics in reports: the text's name, if it is another."""
+        return f"{self.data['name']}/" if self.other_text else ""
+
+
+@dataclass(frozen=True)
 class Job:
     """A stage to be finished, with what does not shape its weights. `parent`: the folder its weights start from."""
 
@@ -66,15 +78,17 @@ class Job:
     parent: Path | None
     settings: Config  # the trainer group: cadences, evaluation, hardware
     config: Config  # the whole composed config
+    evaluations: tuple[Evaluation, ...]  # its own comes first
 
     @property
-    def evaluation_settings(self) -> Config:
-        return {"windows": self.settings["evaluate_windows"], "data": self.stage.data["hash"]}
+    def missing(self) -> list[Evaluation]:
+        """Evaluations that are not there yet, or were made otherwise than asked."""
+        return [e for e in self.evaluations if self.folder.evaluation_settings(e.file) != e.settings]
 
     @property
     def done(self) -> bool:
         """Trained, and evaluated as asked."""
-        return self.folder.finished and self.folder.read_evaluation()["settings"] == self.evaluation_settings
+        return self.folder.finished and not self.missing
 
 
 def plan(composed: DictConfig) -> list[Job]:
@@ -83,7 +97,7 @@ def plan(composed: DictConfig) -> list[Job]:
     Raises ValueError for whatever cannot work, before any work.
     """
     config = plain(composed)
-    _check(config)
+    check(config)
     architecture, encoder = config["architecture"], config["encoder"]
     hash_ = _data_hash(json.dumps(config["data"]), json.dumps(config["tokenizer"]))
     named: dict[str, Job] = {}
@@ -103,14 +117,15 @@ def plan(composed: DictConfig) -> list[Job]:
             stage = Stage(
                 name=name if group == "encoder" else spec.get("name") or spec["objective"]["name"],
                 model=_model(config, kind, skip if group == "curriculum" else 0),
-                objective={key: value for key, value in spec["objective"].items() if key != "name"},
+                objective=_objective(spec["objective"]),
                 data={"hash": hash_, "vocab": config["tokenizer"]["vocab"]},
                 training=_training(config, spec),
                 start=None if start is None else {"fingerprint": start.fingerprint, "part": start.part},
                 freeze_encoder=encoder["freeze"] if group == "curriculum" else False,
             )
             folder = RunFolder(Path(config["runs_dir"]), stage.name, fingerprint(stage))
-            named[name] = Job(stage, folder, None if start is None else start.path, config["trainer"], config)
+            own = (_evaluation(config, stage.objective, stage, hash_),)
+            named[name] = Job(stage, folder, None if start is None else start.path, config["trainer"], config, own)
         if group == "encoder" and named:
             source = _start(list(named.values())[-1], "encoder")
     if encoder["freeze"] and source is None and not encoder["untrained"]:
@@ -124,7 +139,8 @@ def plan(composed: DictConfig) -> list[Job]:
         )
     if not named:
         raise ValueError("encoder.stages and curriculum.stages are both empty: there is nothing to train")
-    return list(named.values())
+    *before_last, last = named.values()
+    return [*before_last, replace(last, evaluations=_evaluations(config, last.stage, hash_))]
 
 
 def plain(config: DictConfig) -> Config:
@@ -154,8 +170,8 @@ def choices(job: Job) -> Config:
 def point(jobs: list[Job]) -> Config:
     """A point as the report takes it."""
     folders = [job.folder.path for job in jobs]
-    settings = jobs[-1].evaluation_settings
-    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders, "evaluation": settings}
+    evaluations = [{"file": e.file, "prefix": e.prefix, "settings": e.settings} for e in jobs[-1].evaluations]
+    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders, "evaluations": evaluations}
 
 
 @lru_cache
@@ -190,6 +206,38 @@ def _model(config: Config, kind: str, skip: int) -> Config:
     keys = ("decoder", "slots", "fill")
     model |= {"chunks": scale["chunks"], "skip": skip, **{key: architecture[key] for key in keys}}
     return model if encoder["present"] else model | {"encoder": None, "skip": 0, "compression": 1}
+
+
+def _objective(spec: Config) -> Config:
+    return {key: value for key, value in spec.items() if key != "name"}
+
+
+def _evaluations(config: Config, stage: Stage, hash_: str) -> tuple[Evaluation, ...]:
+    """Of a point's last stage: by its own objective and the other one asked for, on its own text and the other."""
+    objectives, texts = [stage.objective], [hash_]
+    if config["evaluation"]["objective"] is not None:
+        objectives.append(_objective(config["evaluation"]["objective"]))
+    if config["evaluation"]["data"] is not None:
+        other = _data_hash(json.dumps(config["evaluation"]["data"]), json.dumps(config["tokenizer"]))
+        texts.append(f"{other}, tokens of {hash_}")
+    found = [_evaluation(config, objective, stage, text) for text in texts for objective in objectives]
+    return tuple(e for place, e in enumerate(found) if e.settings not in [before.settings for before in found[:place]])
+
+
+def _evaluation(config: Config, objective: Config, stage: Stage, text: str) -> Evaluation:
+    trainer, own = config["trainer"], text == stage.data["hash"]
+    return Evaluation(
+        objective=objective,
+        data=config["data"] if own else config["evaluation"]["data"],
+        settings={
+            "windows": trainer["evaluate_windows"],
+            "free_running_windows": trainer["free_running_windows"],
+            "data": text,
+            "objective": objective,
+        },
+        other_objective=objective != stage.objective,
+        other_text=not own,
+    )
 
 
 def _training(config: Config, spec: Config) -> Config:
@@ -232,71 +280,3 @@ def _finished_encoder(config: Config, data: str) -> _Start:
     # A finished causal mixer, too, is read in front of the row that was never trained.
     skip = config["architecture"]["causal_skip"] if stage["model"]["kind"] == "causal" else None
     return _Start(path, stored, "encoder", skip)
-
-
-def _check(config: Config) -> None:
-    """Values that no composed config may have, whatever the point. Raises ValueError for the first one found."""
-    _check_numbers(config)
-    scale, architecture = config["scale"], config["architecture"]
-    if scale["sequence"] != scale["chunks"] * scale["chunk_length"]:
-        raise ValueError(
-            f"scale.sequence={scale['sequence']} is not scale.chunks * scale.chunk_length ="
-            f" {scale['chunks']} * {scale['chunk_length']} = {scale['chunks'] * scale['chunk_length']}"
-        )
-    for part in ("encoder", "decoder"):
-        stack = architecture[part]
-        heads = stack.get("heads")
-        if heads and stack["width"] % heads:
-            raise ValueError(
-                f"architecture.{part}: width={stack['width']} is not divisible by heads={heads};"
-                f" set scale.width or architecture.{part}.heads"
-            )
-    for group, keys in CHOICES.items():
-        for key, allowed in keys.items():
-            if config[group][key] not in allowed:
-                raise ValueError(f"{group}.{key}={config[group][key]}: choose one of {', '.join(map(str, allowed))}")
-    if config["trainer"]["devices"] != 1:
-        raise ValueError(f"trainer.devices={config['trainer']['devices']}: one device a run, for now")
-
-
-def _check_numbers(config: Config) -> None:
-    scale, architecture, trainer = config["scale"], config["architecture"], config["trainer"]
-    positive = {
-        **{f"scale.{key}": scale[key] for key in ("chunks", "chunk_length", "sequence")},
-        **{f"architecture.{key}": architecture[key] for key in ("memories", "compression")},
-        **{
-            f"trainer.{key}": trainer[key]
-            for key in ("batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every")
-        },
-        **{f"trainer.{key}": trainer[key] for key in ("validate_windows", "evaluate_windows")},
-        "trainer.threads": 1 if trainer["threads"] is None else trainer["threads"],
-        "tokenizer.vocab": config["tokenizer"]["vocab"],
-    }
-    for group in ("encoder", "curriculum"):
-        for name, spec in config[group]["stages"].items():
-            positive[f"{group}.stages.{name}.steps"] = spec["steps"]
-            positive[f"{group}.stages.{name}.batch_size"] = spec.get("batch_size") or 1
-    natural = {"seed": config["seed"], "trainer.workers": trainer["workers"], "encoder.skip": config["encoder"]["skip"]}
-    natural["architecture.detach_every"] = architecture["detach_every"]
-    for part in ("encoder", "decoder"):
-        for key in ("width", "layers", "heads", "taps"):
-            if architecture[part].get(key) is not None:
-                natural[f"architecture.{part}.{key}"] = architecture[part][key]
-    for least, values in ((1, positive), (0, natural)):
-        for key, value in values.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{key}={value}: choose a whole number of at least {least}")
-    optimizer = config["optimizer"]
-    numbers = {f"optimizer.{key}": optimizer[key] for key in ("lr", "weight_decay", "warmup")}
-    numbers["optimizer.clip"] = 1.0 if optimizer["clip"] is None else optimizer["clip"]
-    numbers["architecture.embedding_std"] = architecture["embedding_std"]
-    numbers["data.val"] = config["data"]["val"]
-    betas = optimizer["betas"]
-    if not isinstance(betas, list) or len(betas) != 2:
-        raise ValueError(f"optimizer.betas={betas}: give two numbers, optimizer.betas=[0.9,0.999]")
-    numbers |= {"optimizer.betas[0]": betas[0], "optimizer.betas[1]": betas[1]}
-    for key, value in numbers.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"{key}={value}: choose a number of at least 0")
-    if not isinstance(architecture["fill"], int | float):
-        raise ValueError(f"architecture.fill={architecture['fill']}: choose a number")

@@ -5,7 +5,8 @@ runs/stages/<stage>-<fingerprint>/
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
-    evaluation.json     {"settings", "metrics", "windows"}
+    evaluation.json     {"settings", "metrics", "windows"}, on the stage's own text and by its own objective
+    evaluation-*.json   the same by another objective or on another text
     samples.jsonl       {"text", "regenerated"}
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
     finished.json       written last: without it the stage is not finished
@@ -33,7 +34,6 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "model.safetensors"
-        self.evaluation = self.path / "evaluation.json"
         self.samples = self.path / "samples.jsonl"
         self.provenance = self.path / "provenance.json"
         self.lock = self.path / ".lock"
@@ -95,8 +95,18 @@ class RunFolder:
     def write_samples(self, samples: Iterable[dict[str, str]]) -> None:
         write_atomic(self.samples, "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in samples).encode())
 
-    def read_evaluation(self) -> dict[str, Any]:
-        return read_json(self.evaluation)
+    def read_evaluation(self, file: str = "evaluation.json") -> dict[str, Any]:
+        return read_json(self.path / file)
+
+    def evaluation_settings(self, file: str) -> dict[str, Any] | None:
+        """What an evaluation was made with; None if it is not there or cannot be read."""
+        try:
+            return self.read_evaluation(file)["settings"]
+        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+
+    def write_evaluation(self, file: str, settings: dict[str, Any], result: dict[str, Any]) -> None:
+        write_json(self.path / file, {"settings": settings, **result})
 
     def read_provenance(self) -> dict[str, Any]:
         return read_json(self.provenance)

@@ -108,7 +108,7 @@ def _write_points(sweep: Sweep, chains: list[list[Job]]) -> None:
                 "choices": p["choices"],
                 "folder": Path(p["folder"]).name,
                 "stages": [Path(stage).name for stage in p["stages"]],
-                "evaluation": p["evaluation"],
+                "evaluations": p["evaluations"],
             }
             for p in points
         ],
@@ -182,8 +182,10 @@ def _print_single(job: Job) -> None:
     from rich.table import Table
 
     table = Table("metric", "value", title=f"{job.stage.name}, {label(choices(job))}", title_justify="left")
-    for name, value in _flat(job.folder.read_evaluation()["metrics"]).items():
-        table.add_row(name, f"{value:.4g}")
+    for evaluation in job.evaluations:
+        metrics = job.folder.read_evaluation(evaluation.file)["metrics"]
+        for name, value in _flat(metrics, evaluation.prefix).items():
+            table.add_row(name, f"{value:.4g}")
     console.print(table)
     console.print(
         f"run folder: {job.folder.relative()} (metrics.csv, evaluation.json, samples.jsonl, model.safetensors)\n"

@@ -34,7 +34,7 @@ def test_a_shared_stage_counts_once(corpus: Path, tmp_path: Path) -> None:
     workload = Workload()
     for config in sweep.configs:
         workload.expect(plan(config))
-    assert len(workload.flops) == 12
+    assert len(workload.flops) == 16
 
 
 def test_without_finished_runs_a_matrix_product_tells_the_pace() -> None:

@@ -112,6 +112,35 @@ def test_another_evaluation_is_made_without_training(chain: Any, monkeypatch: py
     assert job.folder.weights.stat().st_mtime_ns == weights
 
 
+def test_another_objective_is_measured_beside_the_own_one(chain: Any) -> None:
+    """Two commands that share a stage do not overwrite each other's evaluation."""
+    (job,) = chain("objective=clm")
+    run_chain([job], Workload())
+    own = job.folder.read_evaluation()
+    (both,) = chain("objective=clm", "objective@evaluation.objective=combined")
+    assert both.folder.path == job.folder.path and not both.done
+    run_chain([both], Workload())
+    assert both.done and job.done and job.folder.read_evaluation() == own
+    other = both.folder.read_evaluation(both.evaluations[1].file)
+    assert set(other["metrics"]) == {"clm", "copy"}
+    # Windows of the same size, so the next-token half is the same measurement.
+    assert other["metrics"]["clm"]["cross_entropy"] == pytest.approx(own["metrics"]["cross_entropy"])
+    assert 0 <= other["metrics"]["copy"]["free_running_token_accuracy"] <= 1
+
+
+def test_another_text_is_measured_with_the_tokens_of_the_first(chain: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in range(30):
+        (other / f"{i}.txt").write_text(f"Text number {i} is of another kind, with other words in it. " * 20)
+    text = ("data@evaluation.data=text_files", f"evaluation.data.path={other}")
+    (job,) = chain("objective=clm", *text)
+    run_chain([job], Workload())
+    own, foreign = (job.folder.read_evaluation(evaluation.file) for evaluation in job.evaluations)
+    assert job.evaluations[1].prefix == "text_files/"
+    assert foreign["metrics"]["cross_entropy"] != own["metrics"]["cross_entropy"]
+
+
 class Killed(BaseException):
     """Not an Exception: nothing on the way may handle it, as nothing handles kill -9."""
 

@@ -133,7 +133,7 @@ def test_mistakes_are_found_before_any_work(jobs_of: Any, overrides: str, messag
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("scale=huge", "gpu\n\tlaptop\n\tpaper\n\tsmoke"),
+        ("scale=huge", "gpu\n\tlaptop\n\tpaper\n"),
         ("scale.widht=3", "unknown key scale.widht. Did you mean width"),
         ("objectiv=copy", "unknown key objectiv. Did you mean objective"),
         ("+experiment=nothing", "copy_curriculum"),
@@ -156,7 +156,24 @@ def test_a_changed_sweep_has_a_report_folder_of_its_own() -> None:
 
 def test_the_command_line_widens_the_sweep() -> None:
     configs = compose_sweep(["+experiment=copy_curriculum", "architecture=mixer,transformer", "seed=0,1"]).configs
-    assert len(configs) == 36
+    assert len(configs) == 48
     assert {(c.architecture.name, c.seed) for c in configs} == {
         (a, s) for a in ("mixer", "transformer") for s in (0, 1)
     }
+
+
+def test_evaluations_are_those_asked_for_once_each(jobs_of: Any) -> None:
+    (clm,) = jobs_of("objective=clm", "objective@evaluation.objective=combined")
+    assert clm.evaluations[0].file == "evaluation.json"
+    assert [e.other_objective for e in clm.evaluations] == [False, True]
+    assert len({e.file for e in clm.evaluations}) == 2
+    (combined,) = jobs_of("objective=combined", "objective@evaluation.objective=combined")
+    assert [e.file for e in combined.evaluations] == ["evaluation.json"]
+    autoencoder, probe = jobs_of("encoder=frozen_autoencoder", "curriculum=probe")
+    assert len(autoencoder.evaluations) == len(probe.evaluations) == 1
+
+
+def test_an_evaluation_shapes_no_weights(jobs_of: Any) -> None:
+    (plain,) = jobs_of("objective=clm")
+    (more,) = jobs_of("objective=clm", "objective@evaluation.objective=copy")
+    assert fingerprint(plain.stage) == fingerprint(more.stage)

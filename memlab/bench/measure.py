@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from memlab.allocator import keep_freed_memory
+from memlab.allocator import keep_freed_memory, return_freed_memory
 from memlab.bench import flops
 from memlab.bench.cases import Case, Size
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
@@ -138,6 +138,7 @@ def _child(argument: str) -> None:
         for parameter in side.parameters:
             parameter.grad = None
         gc.collect()
+        return_freed_memory()
         _reset_peak(case.device)
         held = torch.cuda.memory_allocated() if case.device == "cuda" else _resident() - before
         _run(side, phase, 1)

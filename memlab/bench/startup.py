@@ -1,4 +1,4 @@
-"""Seconds from a command to its first training step at smoke scale, data prepared; and of the commands that train nothing.
+"""Seconds from a command to its first training step (smoke scale, data prepared), and of commands that train nothing.
 
 python -m memlab.bench.startup [--repetitions 3]
 """

@@ -9,40 +9,49 @@ from torch.utils.data import DataLoader
 
 from memlab.data.prepare import Prepared
 from memlab.lit.module import StageModule
-from memlab.metrics import BitsPerByte, Capacity, TableMetrics
+from memlab.metrics import BitsPerByte, Capacity, TableMetrics, TokenAccuracy
 from memlab.models import Autoencoder, MemoryModel
 from memlab.models.base import chunks_at
 from memlab.objectives import IGNORE
 
 SAMPLES = 8
-WindowSums = dict[str, Tensor]  # "loss", "correct", "count", "bytes", each (R,)
+WindowSums = dict[str, Tensor]  # "loss", "correct", "count", "bytes", each (R,); "free_correct", "free_count" of fewer
 
 
 def evaluate(trainer: Trainer, module: StageModule, loader: DataLoader[Tensor], vocab: int) -> dict[str, Any]:
-    """{"metrics", "windows"} as evaluation.json holds them; by the table's name where an objective has several."""
+    """{"metrics", "windows"}, both by the name of the objective's table."""
     batches: Any = trainer.predict(module, loader)
     tables: dict[str, WindowSums] = {
-        name: {key: torch.cat([batch[name][key].cpu() for batch in batches]) for key in sums}
+        name: {key: torch.cat([b[name][key].cpu() for b in batches if key in b[name]]) for key in sums}
         for name, sums in batches[0].items()
     }
-    metrics = {name: _metrics(sums, module, vocab) for name, sums in tables.items()}
-    windows = {
-        name: {
-            key: sums[key].double().tolist() if key == "loss" else sums[key].tolist()
-            for key in ("correct", "count", "loss")
-        }
-        for name, sums in tables.items()
+    return {
+        "metrics": {name: _metrics(sums, module, vocab) for name, sums in tables.items()},
+        "windows": {
+            name: {
+                key: sums[key].double().tolist() if key == "loss" else sums[key].tolist()
+                for key in ("correct", "count", "loss")
+            }
+            for name, sums in tables.items()
+        },
     }
-    if len(tables) > 1:
-        return {"metrics": metrics, "windows": windows}
-    (only,) = tables
-    return {"metrics": metrics[only], "windows": windows[only]}
+
+
+def unnested(result: dict[str, Any]) -> dict[str, Any]:
+    """The same without the table's name, where there is one table only."""
+    if len(result["metrics"]) > 1:
+        return result
+    return {key: next(iter(by_table.values())) for key, by_table in result.items()}
 
 
 def _metrics(sums: WindowSums, module: StageModule, vocab: int) -> dict[str, Any]:
     table = TableMetrics(vocab)
     table.update(sums["loss"], sums["correct"], sums["count"])
     values: dict[str, Any] = table.compute()
+    if "free_count" in sums:
+        free = TokenAccuracy()
+        free.update(sums["free_correct"], sums["free_count"])
+        values["free_running_token_accuracy"] = free.compute().item()
     if not sums["bytes"].any():
         return values  # what is scored is not text
     bits = BitsPerByte()

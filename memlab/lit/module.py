@@ -10,13 +10,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from memlab.models import LanguageModel
 from memlab.objectives import IGNORE, Objective, Sums
+from memlab.objectives.free_running import free_running_sums
 
 
 class StageModule(LightningModule):
     """Trains `model` on `objective` for `steps` optimizer steps with AdamW, warm-up and linear decay.
 
     chunks, length: layout of a sequence; token_bytes: bytes of each token id (V,), for bits per byte;
-    start_batch: batches that a resumed run has behind it.
+    start_batch: batches that a resumed run has behind it; free_running_windows: windows of an evaluation that are also
+    decoded greedily, where the objective has tables of copying.
     Steps return {"loss", "sums"}: callbacks read the sums, nothing here waits for the device.
     """
 
@@ -35,6 +37,7 @@ class StageModule(LightningModule):
         weight_decay: float = 0.0,
         warmup: int = 0,
         start_batch: int = 0,
+        free_running_windows: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -52,6 +55,7 @@ class StageModule(LightningModule):
         # A short stage would otherwise spend itself on the warm-up.
         self.warmup = min(warmup, steps // 10)
         self.batch_number = start_batch
+        self.free_running_windows = free_running_windows
         self.generator = torch.Generator()
         # From the number of a training batch and its tokens to the memories of its chunks, where those are kept.
         self.known_memories: Callable[[int, Tensor], Tensor] | None = None
@@ -73,11 +77,14 @@ class StageModule(LightningModule):
     def validation_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Sums]]:
         return {"sums": self.objective.losses(self.model, tokens_BT, **self.layout)[1]}
 
-    def predict_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Tensor]]:
-        """By table: "loss", "correct", "count", "bytes" of each window's scored tokens, (R,) each."""
+    def predict_step(self, tokens_BT: Tensor, number: int) -> dict[str, dict[str, Tensor]]:
+        """By table: "loss", "correct", "count", "bytes" of each window's scored tokens, (R,) each.
+
+        Of the first windows also "free_correct" and "free_count", for tables that are decoded greedily.
+        """
         sums = self.objective.losses(self.model, tokens_BT, **self.layout)[1]
         tables = self.objective.tables(tokens_BT, **self.layout)
-        return {
+        found = {
             table.name: {
                 "loss": sums[table.name].loss_R,
                 "correct": sums[table.name].correct_R,
@@ -86,6 +93,12 @@ class StageModule(LightningModule):
             }
             for table in tables
         }
+        left = self.free_running_windows - number * len(tokens_BT)  # all batches but the last are of one size
+        if left > 0:
+            free = free_running_sums(self.model, self.objective, tokens_BT[:left], **self.layout)
+            for name, counts in free.items():
+                found[name] |= {"free_correct": counts.correct_R, "free_count": counts.count_R}
+        return found
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

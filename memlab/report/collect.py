@@ -22,15 +22,16 @@ class Point(TypedDict):
     choices: dict[str, Any]  # architecture, arm, encoder, curriculum, seed
     folder: Path  # run folder of the last stage
     stages: Sequence[Path]  # run folders of the whole chain, oldest first, the last one included
-    evaluation: NotRequired[dict[str, Any]]  # settings that evaluation.json must have been made with
+    # Files of the last folder: {"file", "prefix" of their metrics, "settings" they must have been made with}.
+    evaluations: NotRequired[list[dict[str, Any]]]
 
 
 def is_finished(point: Point) -> bool:
     """Whether every stage of the chain ran to its end, and the last one was evaluated as this point asks."""
     if not all((Path(folder) / "finished.json").is_file() for folder in (*point["stages"], point["folder"])):
         return False
-    asked = point.get("evaluation")
-    return asked is None or _read(RunFolder.open(Path(point["folder"])).evaluation).get("settings") == asked
+    run = RunFolder.open(Path(point["folder"]))
+    return all(run.evaluation_settings(asked["file"]) == asked["settings"] for asked in point.get("evaluations", []))
 
 
 def label(choices: Mapping[str, Any]) -> str:

@@ -1,0 +1,13 @@
+"""Figure 4a: token accuracy of copying with the tokens visible, by encoder."""
+
+from pathlib import Path
+
+from memlab.report.claims import Expected
+from memlab.report.collect import Row
+from memlab.report.layout import standard_figures
+from memlab.report.plotting import Panel
+
+
+def draw(rows: list[Row], expected: Expected, path: Path) -> None:
+    """Write the figures to `path` (.png) and figure_cost.png, with .svg and .pdf beside them."""
+    standard_figures(rows, expected, path, Panel("token_accuracy", "token accuracy of copying"))

@@ -1,0 +1,82 @@
+"""All experiments, one after another: python -m memlab.reproduce [KEY=VALUE], with the overrides of memlab.run.
+
+All of them are composed and validated before the first one runs. What is finished is skipped, what was broken off
+goes on.
+"""
+
+import subprocess
+import sys
+
+from rich.table import Table
+
+from memlab import paths
+from memlab.compose import Sweep, compose_sweep
+from memlab.plan import Job, plan
+from memlab.progress import console, duration
+from memlab.run import fail
+
+# In the paper's order: later ones reuse stages of earlier ones.
+EXPERIMENTS = (
+    "information_retention",
+    "causal_memory",
+    "copy",
+    "memory_information",
+    "blank_copy",
+    "copy_curriculum",
+    "combined_objective",
+)
+
+
+def main() -> None:
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(f"{__doc__}\nExperiments: {', '.join(EXPERIMENTS)}")
+        return
+    overrides = sys.argv[1:]
+    try:
+        sweeps = {name: compose_sweep([f"+experiment={name}", *overrides]) for name in EXPERIMENTS}
+        jobs = {name: _jobs(sweep) for name, sweep in sweeps.items()}
+        _print_plan(jobs)
+    except Exception as error:
+        fail(error, 2)
+    failed = []
+    for number, name in enumerate(EXPERIMENTS, 1):
+        left = _seconds({folder: job for later in EXPERIMENTS[number - 1 :] for folder, job in jobs[later].items()})
+        console.rule(f"{number} of {len(EXPERIMENTS)}: {name}; about {duration(left)} left", align="left")
+        command = [sys.executable, "-m", "memlab.run", f"+experiment={name}", *overrides]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    console.rule("done", align="left")
+    for name, sweep in sweeps.items():
+        state = "failed, see above" if name in failed else sweep.report_folder / "report.md"
+        console.print(f"{name}: {state}", markup=False)
+    console.print(f"experiments: {paths.experiments()}\nnext:        make figures", markup=False)
+    if failed:
+        raise SystemExit(1)
+
+
+def _jobs(sweep: Sweep) -> dict[str, Job]:
+    """The stages of a sweep by run folder, each once."""
+    return {str(job.folder.path): job for config in sweep.configs for job in plan(config)}
+
+
+def _print_plan(jobs: dict[str, dict[str, Job]]) -> None:
+    table = Table("experiment", "stages", "to train", "time expected", title="reproduce", title_justify="left")
+    seen: dict[str, Job] = {}
+    for name, own in jobs.items():
+        new = {folder: job for folder, job in own.items() if folder not in seen}
+        seen |= new
+        left = sum(not job.folder.finished for job in new.values())
+        table.add_row(name, str(len(own)), str(left), duration(_seconds(new)))
+    console.print(table)
+    console.print("a stage that several experiments share counts with the first of them", markup=False)
+
+
+def _seconds(jobs: dict[str, Job]) -> float:
+    """Of training that is left."""
+    from memlab.estimate import seconds_left
+
+    return seconds_left(jobs.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Freed arrays are handed out again without new pages."""
+
+import platform
+import resource
+import subprocess
+import sys
+
+import pytest
+
+# Arrays that are freed together, as a step's activations are: together they are over glibc's own threshold for keeping.
+SCRIPT = """
+import resource, sys
+import torch
+from memlab.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def step():
+    return [torch.ones(4 * 2**20) for _ in range(12)]
+step()
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: nothing is set there")
+def test_page_faults_are_saved() -> None:
+    def faults(how: str) -> int:
+        return int(
+            subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True).stdout
+        )
+
+    pages = 3 * 12 * 16 * 2**20 // resource.getpagesize()
+    assert faults("keep") < 0.1 * pages < faults("leave")

@@ -1,0 +1,52 @@
+"""Every experiment as a user runs it, at smoke scale: each figure of the paper is one command away."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memlab import paths
+from memlab.reproduce import EXPERIMENTS
+from tests.conftest import Command
+
+SWEEP = ("architecture=mixer,transformer",)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_runs_and_answers_its_claims(experiment: str, memlab: Command, runs: Path) -> None:
+    result = memlab(f"+experiment={experiment}", *SWEEP, runs=runs)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (report,) = runs.glob(f"reports/{experiment}/*/report.json")
+    content = json.loads(report.read_text())
+    assert content["unfinished"] == []
+    for claim in content["claims"]:
+        # Costs cannot be drawn anew from the windows of one seed.
+        if claim["measured"]["left"]["metric"] != "seconds":
+            assert claim["holds"] is not None, claim
+    assert (report.parent / "figure.png").stat().st_size > 10_000
+    assert "next:" in result.stdout
+
+
+def test_every_experiment_has_its_files() -> None:
+    for folder in (paths.conf() / "experiment", paths.experiments()):
+        names = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
+        assert names == set(EXPERIMENTS), folder
+    for name in EXPERIMENTS:
+        for file in ("README.md", "expected.yaml", "figure.py"):
+            assert (paths.experiments() / name / file).is_file(), f"{name}/{file}"
+
+
+def test_reproduce_runs_all_and_then_nothing(memlab: Command, tmp_path: Path) -> None:
+    """With one arm for all, which is no question of most experiments, but of the order of things."""
+    first = memlab("arm=no_memory", runs=tmp_path, module="memlab.reproduce")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert f"{len(EXPERIMENTS)} of {len(EXPERIMENTS)}: {EXPERIMENTS[-1]}; about 0:00 left" in first.stdout
+    stages = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/finished.json")}
+    assert len(stages) == 1, "the same stage for all of them"
+
+
+def test_reproduce_finds_mistakes_before_it_runs(memlab: Command, tmp_path: Path) -> None:
+    result = memlab("scale.chunks=3", "scale.sequence=24", runs=tmp_path, module="memlab.reproduce")
+    assert result.returncode == 2
+    assert "even number" in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("stages/*"))
