@@ -154,8 +154,13 @@ def choices(job: Job) -> Config:
 def point(jobs: list[Job]) -> Config:
     """A point as the report takes it."""
     folders = [job.folder.path for job in jobs]
-    settings = jobs[-1].evaluation_settings
-    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders, "evaluation": settings}
+    return {
+        "choices": choices(jobs[-1]),
+        "folder": folders[-1],
+        "stages": folders,
+        "encoder_stages": len(jobs[-1].config["encoder"]["stages"]),
+        "evaluation": jobs[-1].evaluation_settings,
+    }
 
 
 @lru_cache

@@ -1,0 +1,89 @@
+"""The figures that every experiment has: results beside training curves, and the same curves over what they cost."""
+
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from memlab.report.claims import Expected
+from memlab.report.collect import Row
+from memlab.report.curves import draw_curves
+from memlab.report.dots import dot_chart
+from memlab.report.plotting import STYLE, Panel, looks_of, save
+
+COST = "figure_cost"
+
+
+def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: Panel) -> None:
+    """Write `path` (.png) and beside it figure_cost.png, both also as .svg and .pdf.
+
+    A row of the figure per panel: the metric after training by arm, then its curves over steps, a column per
+    architecture. In figure_cost a row per panel and architecture: the curves over tokens and over wall time.
+    """
+    with rc_context(STYLE):
+        save(_results(rows, expected, panels), path)
+        save(_costs(rows, expected, panels), path.with_name(f"{COST}{path.suffix}"))
+
+
+def _results(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+    looks, architectures = looks_of(rows, expected), _architectures(rows)
+    height = 0.7 + (0.22 + 0.11 * len(architectures)) * max(6, len(looks))
+    size = (4.0 + 2.9 * len(architectures), height * len(panels) + _legend_height(len(looks)))
+    figure = Figure(figsize=size, layout="constrained")
+    widths = [1.15] + [1.0] * len(architectures)
+    grid = figure.subplots(len(panels), 1 + len(architectures), width_ratios=widths, squeeze=False)
+    seeds = 0
+    for line, panel in zip(grid, panels, strict=True):
+        dot_chart(line[0], rows, expected, panel, looks)
+        for axis, architecture in zip(line[1:], architectures, strict=True):
+            seeds = max(seeds, draw_curves(axis, _of(rows, architecture), panel, looks, "steps"))
+            axis.set_title(f"{architecture}: training")
+    _legend(figure, list(grid.flat), seeds)
+    return figure
+
+
+def _costs(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+    looks, architectures = looks_of(rows, expected), _architectures(rows)
+    lines = [(panel, architecture) for panel in panels for architecture in architectures]
+    figure = Figure(figsize=(7.5, 2.8 * len(lines) + _legend_height(len(looks))), layout="constrained")
+    grid = figure.subplots(len(lines), 2, sharey="row", squeeze=False)
+    seeds = 0
+    for axes, (panel, architecture) in zip(grid, lines, strict=True):
+        for axis, cost in zip(axes, ("tokens", "seconds"), strict=True):
+            seeds = max(seeds, draw_curves(axis, _of(rows, architecture), panel, looks, cost))
+            axis.set_title(architecture)
+        axes[1].set_ylabel("")
+    _legend(figure, list(grid.flat), seeds)
+    return figure
+
+
+def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
+    """One for the whole figure, below it: nothing that it could cover is there."""
+    found = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    title = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
+    figure.legend(
+        list(found.values()),
+        list(found),
+        loc="outside lower center",
+        ncols=4,
+        handlelength=3,
+        title=f"{title}; dot on a line: the next stage begins",
+        title_fontsize=8,
+    )
+
+
+def _legend_height(arms: int) -> float:
+    """Inches: a line of four entries takes 0.18; the title and the architectures' markers take two more."""
+    return 0.18 * (2 + -(-arms // 4))
+
+
+def _architectures(rows: list[Row]) -> list[str]:
+    return sorted({row["architecture"] for row in rows})
+
+
+def _of(rows: list[Row], architecture: str) -> list[Row]:
+    return [row for row in rows if row["architecture"] == architecture]
