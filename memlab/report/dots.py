@@ -15,25 +15,25 @@ PUBLISHED = "published, full size"
 
 
 def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, looks: dict[str, Look]) -> None:
-    """A line per arm and architecture: the mean, its 95 % interval, a faint dot per seed, the mean as a number.
+    """A line per arm and architecture: the mean and its 95 % interval, faint dots of seeds below, the mean as a number.
 
-    Crosses are what was published of that arm and architecture, of models of full size. Where neither seeds nor
-    windows give an interval, there is none.
+    Arms that the panel has no metric for are left out. Crosses are what was published of that arm and architecture, of
+    models of full size. Where neither seeds nor windows give an interval, there is none.
     """
-    arms, architectures = list(looks), sorted({row["architecture"] for row in rows})
+    metrics = {arm: metric for arm in looks if (metric := panel.of(arm)) is not None}
+    architectures = sorted({row["architecture"] for row in rows})
     intervals = False
     for shift, (architecture, marker) in enumerate(zip(architectures, cycle(MARKERS), strict=False)):
         offset = 0.36 * (shift - (len(architectures) - 1) / 2)
-        for place, arm in enumerate(arms):
+        for place, (arm, metric) in enumerate(metrics.items()):
             own = [row for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
-            metric, colour, y = panel.of(arm), looks[arm].colour, place + offset
-            values = [] if metric is None else seed_values(own, metric)
-            if metric is None or not len(values):
+            colour, y = looks[arm].colour, place + offset
+            values = seed_values(own, metric)
+            if not len(values):
                 continue
             if len(values) > 1:
-                axis.plot(
-                    [shown(float(v), metric) for v in values], [y] * len(values), ".", color=colour, alpha=0.45, ms=4
-                )
+                seeds = [shown(float(value), metric) for value in values]
+                axis.plot(seeds, [y + 0.12] * len(seeds), ".", color=colour, alpha=0.45, markersize=4)
             try:
                 found = estimate(own, metric)
                 ends = [shown(found.low, metric), shown(found.high, metric)]
@@ -45,16 +45,15 @@ def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, loo
             face = colour if shift == 0 else "white"
             axis.plot(shown(mean, metric), y, marker, color=colour, markerfacecolor=face, markersize=5)
             # In a column of their own, numbers never lie on intervals or crosses.
-            axis.text(
-                1.02, y, number(mean, metric), transform=axis.get_yaxis_transform(), va="center", fontsize=7
-            )  # fmt: skip
+            margin = axis.get_yaxis_transform()
+            axis.text(1.02, y, number(mean, metric), transform=margin, va="center_baseline", fontsize=7)
             for known in expected["published"]:
                 if (known["architecture"], known["arm"], known["metric"]) == (architecture, arm, metric):
                     axis.plot(shown(known["value"], metric), y, "kx", markersize=6, label=PUBLISHED)
         face = GREY if shift == 0 else "white"
         axis.plot([], [], marker, color=GREY, markerfacecolor=face, label=architecture)
-    axis.set_yticks(range(len(arms)), [looks[arm].label for arm in arms])
-    axis.set_ylim(len(arms) - 0.5, -0.5)
+    axis.set_yticks(range(len(metrics)), [looks[arm].label for arm in metrics])
+    axis.set_ylim(len(metrics) - 0.5, -0.5)
     limits = panel.limits or ((0, 100) if is_share(panel.any) else None)
     if limits is not None:
         room = 0.03 * (limits[1] - limits[0])  # for a marker at the end

@@ -1,6 +1,7 @@
 """The figures that every experiment has: results beside training curves, and the same curves over what they cost."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -29,16 +30,20 @@ def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: P
 def _results(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     height = 0.7 + (0.22 + 0.11 * len(architectures)) * max(6, len(looks))
-    size = (4.0 + 2.9 * len(architectures), height * len(panels) + _legend_height(len(looks)))
+    size = (4.0 + 2.9 * len(architectures), height * len(panels))
     figure = Figure(figsize=size, layout="constrained")
     widths = [1.15] + [1.0] * len(architectures)
     grid = figure.subplots(len(panels), 1 + len(architectures), width_ratios=widths, squeeze=False)
     seeds = 0
     for line, panel in zip(grid, panels, strict=True):
         dot_chart(line[0], rows, expected, panel, looks)
+        for axis in line[2:]:
+            axis.sharey(line[1])
         for axis, architecture in zip(line[1:], architectures, strict=True):
             seeds = max(seeds, draw_curves(axis, _of(rows, architecture), panel, looks, "steps"))
             axis.set_title(f"{architecture}: training")
+        for axis in line[2:]:
+            axis.set_ylabel("")
     _legend(figure, list(grid.flat), seeds)
     return figure
 
@@ -46,7 +51,7 @@ def _results(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> 
 def _costs(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     lines = [(panel, architecture) for panel in panels for architecture in architectures]
-    figure = Figure(figsize=(7.5, 2.8 * len(lines) + _legend_height(len(looks))), layout="constrained")
+    figure = Figure(figsize=(7.5, 2.8 * len(lines)), layout="constrained")
     grid = figure.subplots(len(lines), 2, sharey="row", squeeze=False)
     seeds = 0
     for axes, (panel, architecture) in zip(grid, lines, strict=True):
@@ -60,25 +65,23 @@ def _costs(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Fi
 
 def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
     """One for the whole figure, below it: nothing that it could cover is there."""
-    found = {}
+    found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     title = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
+    columns = max(1, int(figure.get_figwidth() / (0.7 + 0.062 * max(map(len, found)))))  # inches: a line, a letter
+    lines = 1 - (-len(found) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.18 * lines)
     figure.legend(
         list(found.values()),
         list(found),
         loc="outside lower center",
-        ncols=4,
+        ncols=columns,
         handlelength=3,
         title=f"{title}; dot on a line: the next stage begins",
         title_fontsize=8,
     )
-
-
-def _legend_height(arms: int) -> float:
-    """Inches: a line of four entries takes 0.18; the title and the architectures' markers take two more."""
-    return 0.18 * (2 + -(-arms // 4))
 
 
 def _architectures(rows: list[Row]) -> list[str]:

@@ -81,8 +81,8 @@ def looks_of(rows: list[Row], expected: Expected) -> dict[str, Look]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path` (PNG, 200 dpi) and beside it SVG and PDF, without dates, so that equal figures are equal files."""
+    """Write `path` (PNG, 160 dpi) and beside it SVG and PDF, without dates, so that equal figures are equal files."""
     with rc_context(STYLE):
-        figure.savefig(path, dpi=200)
+        figure.savefig(path, dpi=160)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})

@@ -29,7 +29,7 @@ from memlab.report.tables import markdown
 
 FIGURE = "figure.png"
 PLAIN = "laptop"  # the pictures of these results, the default scale's, are results/figure*; others' carry their name
-PUBLISHED_SUFFIXES = (".png", ".svg")
+PUBLISHED_SUFFIXES = (".png", ".pdf")
 PRIVATE = ("runs_dir=", "logger=", "hydra.")  # overrides that say something about a machine and nothing about a result
 
 
@@ -52,7 +52,7 @@ def make_report(experiment: str, scale: str, points: Sequence[Point], folder: Pa
 
 
 def publish(report: Report, name: str) -> list[Path]:
-    """Write results/`name`.csv and .json and the figures (PNG and SVG) into the experiment's folder; their paths."""
+    """Write results/`name`.csv and .json and the figures (PNG and PDF) into the experiment's folder; their paths."""
     results = _source(report.experiment) / "results"
     kept = [word for word in shlex.split(report.command) if not word.startswith(PRIVATE)]
     report = replace(report, command=shlex.join(kept))
