@@ -14,8 +14,8 @@ from memlab.report.units import is_share, shown, with_unit
 
 # By cost: the unit's size, and the axis. Encoder pretraining is left out of all of them.
 COSTS = {
-    "steps": (1.0, "training steps of the decoder's stages"),
-    "tokens": (1e6, "training tokens of the decoder's stages (millions)"),
+    "steps": (1.0, "steps of the decoder's stages"),
+    "tokens": (1e6, "tokens of the decoder's stages (millions)"),
     "seconds": (60.0, "wall time of the decoder's stages (minutes)"),
 }
 

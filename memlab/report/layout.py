@@ -14,6 +14,7 @@ from memlab.report.dots import dot_chart
 from memlab.report.plotting import STYLE, Panel, looks_of, save
 
 COST = "figure_cost"
+LETTER = 0.062  # inches, the width of a letter
 
 
 def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: Panel) -> None:
@@ -23,14 +24,16 @@ def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: P
     architecture. In figure_cost a row per panel and architecture: the curves over tokens and over wall time.
     """
     with rc_context(STYLE):
-        save(_results(rows, expected, panels), path)
-        save(_costs(rows, expected, panels), path.with_name(f"{COST}{path.suffix}"))
+        save(results_figure(rows, expected, panels), path)
+        save(cost_figure(rows, expected, panels), path.with_name(f"{COST}{path.suffix}"))
 
 
-def _results(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+    """What came out, beside the curves over steps."""
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     height = 0.7 + (0.22 + 0.11 * len(architectures)) * max(6, len(looks))
-    size = (4.0 + 2.9 * len(architectures), height * len(panels))
+    names = LETTER * max(len(look.label) for look in looks.values())
+    size = (2.5 + names + 2.9 * len(architectures), height * len(panels))
     figure = Figure(figsize=size, layout="constrained")
     widths = [1.15] + [1.0] * len(architectures)
     grid = figure.subplots(len(panels), 1 + len(architectures), width_ratios=widths, squeeze=False)
@@ -48,7 +51,8 @@ def _results(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> 
     return figure
 
 
-def _costs(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+def cost_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
+    """The curves over tokens and over wall time."""
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     lines = [(panel, architecture) for panel in panels for architecture in architectures]
     figure = Figure(figsize=(7.5, 2.8 * len(lines)), layout="constrained")
@@ -70,7 +74,7 @@ def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     title = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
-    columns = max(1, int(figure.get_figwidth() / (0.7 + 0.062 * max(map(len, found)))))  # inches: a line, a letter
+    columns = max(1, int(figure.get_figwidth() / (0.7 + LETTER * max(map(len, found)))))  # inches
     lines = 1 - (-len(found) // columns)
     figure.set_figheight(figure.get_figheight() + 0.18 * lines)
     figure.legend(

@@ -1,12 +1,14 @@
 """Made-up run folders: a report needs files, not training."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from memlab import paths
 from memlab.report.collect import Point
 
 WINDOWS, SCORED = 64, 15
@@ -52,6 +54,16 @@ def make_point(tmp_path: Path) -> MakePoint:
         }
 
     return make
+
+
+@pytest.fixture
+def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of copy_curriculum alone, without results: tests may write into it."""
+    source = paths.experiments() / "copy_curriculum"
+    folder = tmp_path / "experiments"
+    shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("results"))
+    monkeypatch.setattr(paths, "experiments", lambda: folder)
+    return folder
 
 
 def _write_stage(folder: Path, accuracy: float, seed: int, tables: Sequence[str]) -> None:
