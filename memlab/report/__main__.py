@@ -17,7 +17,7 @@ from memlab.sweep import NothingFinishedError, make_committed_report, make_sweep
 
 
 def main() -> None:
-    options = _parser().parse_args()
+    options = _parser().parse_intermixed_args()  # overrides and options in any order
     try:
         status = _every(options) if options.all else _one(options)
     except Exception as error:
