@@ -8,10 +8,9 @@ from memlab.report.claims import Expected
 from memlab.report.collect import Row
 from memlab.report.plotting import MARKERS, Look, Panel
 from memlab.report.uncertainty import Unmeasurable, estimate, seed_values
-from memlab.report.units import is_share, number, shown, with_unit
+from memlab.report.units import PUBLISHED, is_share, number, shown, with_unit
 
 GREY = "#444444"
-PUBLISHED = "published, full size"
 
 
 def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, looks: dict[str, Look]) -> None:

@@ -11,10 +11,9 @@ from rich.table import Table
 from memlab.report.collect import Row
 from memlab.report.report import Report, seconds
 from memlab.report.uncertainty import Unmeasurable, estimate, seed_values, standard_error
-from memlab.report.units import number, title
+from memlab.report.units import PUBLISHED, number, title
 
 VERDICTS = {True: "holds", False: "does not hold", None: "not measured"}
-PUBLISHED = "published, full size"
 ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin")
 
 

@@ -121,8 +121,8 @@ def difference(left: Side, right: Side) -> Estimate:
         return _welch(_values(left, left_seeds), _values(right, right_seeds), sorted({*left_seeds, *right_seeds}))
     if shared:
         left_seeds = right_seeds = shared
-    values = _values(left, left_seeds), _values(right, right_seeds)
-    seed_error = standard_error(values[0] - values[1]) if shared else _unpaired_error(*values)
+    sides = _values(left, left_seeds), _values(right, right_seeds)
+    seed_error = standard_error(sides[0] - sides[1]) if shared else _unpaired_error(*sides)
     paired = left_seeds == right_seeds and all(
         np.array_equal(_window(left, seed, "count"), _window(right, seed, "count")) for seed in left_seeds
     )
@@ -131,7 +131,7 @@ def difference(left: Side, right: Side) -> Estimate:
     other = np.random.default_rng(BOOTSTRAP_SEED) if paired else generator.spawn(1)[0]
     draws = _bootstrap(left, left_seeds, generator) - _bootstrap(right, right_seeds, other)
     method = f"{'paired' if paired else 'unpaired'} bootstrap over evaluation windows"
-    point = float(values[0].mean() - values[1].mean())
+    point = float(sides[0].mean() - sides[1].mean())
     return _from_draws(point, draws, sorted({*left_seeds, *right_seeds}), method, seed_error)
 
 

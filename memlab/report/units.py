@@ -1,5 +1,6 @@
 """How a metric is shown: accuracies in percent, everything else in its own unit."""
 
+PUBLISHED = "published, full size"  # how numbers of the paper's own models are marked wherever they stand beside ours
 _UNITS = {"cross_entropy": "nats per token", "seconds": "s", "tokens_per_second": "tokens/s"}
 
 

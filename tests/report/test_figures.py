@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from memlab.report.collect import Row
-from memlab.report.dots import PUBLISHED, dot_chart
+from memlab.report.dots import dot_chart
 from memlab.report.layout import cost_figure, results_figure
 from memlab.report.plotting import STYLE, Panel, looks_of
+from memlab.report.units import PUBLISHED
 from tests.report.test_curves import stage
 
 ARMS = {f"arm{i}": {"label": f"an arm with quite a long name, {i}"} for i in range(9)}
