@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from memlab.report.claims import Expected
 from memlab.report.collect import Row
-from memlab.report.curves import draw_curves
+from memlab.report.curves import draw_curves, mean_curve
 from memlab.report.dots import dot_chart
 from memlab.report.plotting import STYLE, Panel, looks_of, save
 
@@ -21,11 +21,14 @@ def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: P
     """Write `path` (.png) and beside it figure_cost.png, both also as .svg and .pdf.
 
     A row of the figure per panel: the metric after training by arm, then its curves over steps, a column per
-    architecture. In figure_cost a row per panel and architecture: the curves over tokens and over wall time.
+    architecture. In figure_cost a row per panel and architecture: the curves over tokens and over wall time; there is
+    none where no panel's metric is one of validation (a speed, say).
     """
     with rc_context(STYLE):
         save(results_figure(rows, expected, panels), path)
-        save(cost_figure(rows, expected, panels), path.with_name(f"{COST}{path.suffix}"))
+        drawn = tuple(panel for panel in panels if _has_curves(rows, panel))
+        if drawn:
+            save(cost_figure(rows, expected, drawn), path.with_name(f"{COST}{path.suffix}"))
 
 
 def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
@@ -43,8 +46,11 @@ def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...
         for axis in line[2:]:
             axis.sharey(line[1])
         for axis, architecture in zip(line[1:], architectures, strict=True):
-            seeds = max(seeds, draw_curves(axis, _of(rows, architecture), panel, looks, "steps"))
             axis.set_title(f"{architecture}: training")
+            found = draw_curves(axis, _of(rows, architecture), panel, looks, "steps")
+            if not found:
+                axis.set_axis_off()
+            seeds = max(seeds, found)
         for axis in line[2:]:
             axis.set_ylabel("")
     _legend(figure, list(grid.flat), seeds)
@@ -73,19 +79,23 @@ def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    title = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
+    lines = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
     columns = max(1, int(figure.get_figwidth() / (0.7 + LETTER * max(map(len, found)))))  # inches
-    lines = 1 - (-len(found) // columns)
-    figure.set_figheight(figure.get_figheight() + 0.18 * lines)
+    figure.set_figheight(figure.get_figheight() + 0.18 * (1 - (-len(found) // columns)))
     figure.legend(
         list(found.values()),
         list(found),
         loc="outside lower center",
         ncols=columns,
         handlelength=3,
-        title=f"{title}; dot on a line: the next stage begins",
+        title=f"{lines}; dot on a line: the next stage begins" if seeds else None,
         title_fontsize=8,
     )
+
+
+def _has_curves(rows: list[Row], panel: Panel) -> bool:
+    pairs = ((row, panel.of(row["arm"])) for row in rows)
+    return any(metric is not None and mean_curve([row], metric, "steps") is not None for row, metric in pairs)
 
 
 def _architectures(rows: list[Row]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from memlab.report.collect import Row
@@ -109,10 +110,11 @@ def print_report(report: Report, console: Console | None = None) -> None:
         for cell in lines[0]:
             table.add_column(cell, overflow="fold")
         for line in lines[1:]:
-            table.add_row(*line, style="red" if VERDICTS[False] in line else None)
+            table.add_row(*map(escape, line), style="red" if VERDICTS[False] in line else None)
         console.print(table)
-    hows = dict.fromkeys(line[-1] for line in claims[1:] if line[-1])
-    console.print(f"accuracies in %, their differences in points; intervals: {' | '.join(hows)}", markup=False)
+    measured = (claim["measured"] for claim in report.claims)
+    hows = dict.fromkeys(found["method"] for found in measured if found["difference"] is not None)
+    console.print(f"accuracies in %, their differences in points; intervals: {', '.join(hows) or 'none'}", markup=False)
     if report.unfinished:
         console.print(f"not finished: {'; '.join(report.unfinished)}", markup=False)
     console.print(f"report: {os.path.relpath(report.folder / 'report.md')}", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from matplotlib.text import Text
 
 from memlab.report.collect import Row
 from memlab.report.dots import dot_chart
-from memlab.report.layout import cost_figure, results_figure
+from memlab.report.layout import cost_figure, results_figure, standard_figures
 from memlab.report.plotting import STYLE, Panel, looks_of
 from memlab.report.units import PUBLISHED
 from tests.report.test_curves import stage
@@ -93,6 +94,13 @@ def test_a_dot_chart_says_whether_it_has_intervals(seeds: int, title: str) -> No
         f"{99 - 0.5 * (seeds - 1) / 2:.1f}",
         f"{89 - 0.5 * (seeds - 1) / 2:.1f}",
     ]
+
+
+def test_a_metric_that_is_not_validated_has_no_curves(tmp_path: Path) -> None:
+    ours = [{**row, "tokens_per_second": 5.0 + row["seed"]} for row in rows(("mixer",), 3)]
+    standard_figures(ours, expected(), tmp_path / "figure.png", Panel("tokens_per_second", "speed"))
+    assert {path.name for path in tmp_path.iterdir()} == {"figure.png", "figure.svg", "figure.pdf"}
+    assert "validation speed" not in (tmp_path / "figure.svg").read_text()
 
 
 def test_an_arm_looks_the_same_whichever_others_are_there() -> None:

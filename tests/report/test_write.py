@@ -284,7 +284,7 @@ def test_tables_are_printed(make_point: MakePoint, tmp_path: Path) -> None:
     console = Console(record=True, width=220, file=(tmp_path / "out").open("w"))
     print_report(report, console)
     text = console.export_text()
-    assert "curriculum_beats_blank_copy" in text and "does not hold" in text and "42.0" in text
+    assert "curriculum_beats_blank_copy[mixer]" in text and "does not hold" in text and "42.0" in text
 
 
 def test_reading_reports_needs_no_torch() -> None:
