@@ -32,8 +32,8 @@ lint: setup  ## format check, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-figures: setup  ## redraw tables and pictures from finished runs (ARGS="seed=0,1,2" for another sweep)
-	$(BIN)/python -m memlab.report +experiment=copy_curriculum $(ARGS)
+figures: setup  ## redraw every table and picture, from finished runs or else the committed results (ARGS="scale=gpu")
+	$(BIN)/python -m memlab.report --all $(ARGS)
 
 clean:  ## remove .venv and caches; runs/ is left alone
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

@@ -40,6 +40,10 @@ class Sweep:
         return Path(self.configs[0].runs_dir)
 
     @property
+    def scale(self) -> str:
+        return str(self.configs[0].scale.name)
+
+    @property
     def command(self) -> str:
         """What to type for this sweep."""
         return shlex.join(["python", "-m", "memlab.run", *self.given])
@@ -47,7 +51,7 @@ class Sweep:
     @property
     def report_folder(self) -> Path:
         """runs/reports/<experiment>/<scale>, with the overrides behind the scale where a sweep was changed."""
-        name = "_".join([self.configs[0].scale.name, *sorted(self.changes)])
+        name = "_".join([self.scale, *sorted(self.changes)])
         return self.runs_dir / "reports" / str(self.experiment) / name.replace("/", "-")[:150]
 
 

@@ -171,7 +171,13 @@ def point(jobs: list[Job]) -> Config:
     """A point as the report takes it."""
     folders = [job.folder.path for job in jobs]
     evaluations = [{"file": e.file, "prefix": e.prefix, "settings": e.settings} for e in jobs[-1].evaluations]
-    return {"choices": choices(jobs[-1]), "folder": folders[-1], "stages": folders, "evaluations": evaluations}
+    return {
+        "choices": choices(jobs[-1]),
+        "folder": folders[-1],
+        "stages": folders,
+        "encoder_stages": len(jobs[-1].config["encoder"]["stages"]),
+        "evaluations": evaluations,
+    }
 
 
 @lru_cache

@@ -73,6 +73,10 @@ class Session:
             _print_single(jobs[-1])
 
 
+class NothingFinishedError(ValueError):
+    """A report was asked for of a sweep without a finished point."""
+
+
 session = Session()
 POINTS = "points.json"
 
@@ -104,12 +108,7 @@ def _write_points(sweep: Sweep, chains: list[list[Job]]) -> None:
     write_json(
         sweep.report_folder / POINTS,
         [
-            {
-                "choices": p["choices"],
-                "folder": Path(p["folder"]).name,
-                "stages": [Path(stage).name for stage in p["stages"]],
-                "evaluations": p["evaluations"],
-            }
+            {**p, "folder": Path(p["folder"]).name, "stages": [Path(stage).name for stage in p["stages"]]}
             for p in points
         ],
     )
@@ -133,16 +132,35 @@ def _points(sweep: Sweep) -> list[Point]:
 
 
 def make_sweep_report(sweep: Sweep) -> Any:
-    """Writes and prints the report of a sweep's finished points. Raises ValueError where none is finished."""
+    """Writes and prints the report of a sweep's finished points.
+
+    Raises NothingFinishedError (a ValueError) where none is finished.
+    """
     from memlab.report import make_report, print_report
 
     if sweep.experiment is None:
         raise ValueError("there is no report without an experiment: add +experiment=NAME")
     points = _points(sweep)
     if not any(is_finished(point) for point in points):
-        raise ValueError(f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command}")
-    scale = sweep.configs[0].scale.name
-    report = make_report(sweep.experiment, scale, points, sweep.report_folder, sweep.command)
+        raise NothingFinishedError(
+            f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command};"
+            " or redraw the results that came with the code: python -m memlab.report --from-results"
+        )
+    report = make_report(sweep.experiment, sweep.scale, points, sweep.report_folder, sweep.command)
+    print_report(report, console)
+    return report
+
+
+def make_committed_report(sweep: Sweep, name: str) -> Any:
+    """Writes and prints the report of results that the repository has, results/<name>.json of the experiment.
+
+    Its folder lies beside the one for run folders. Raises ValueError where there are no such results.
+    """
+    from memlab.report import print_report, redraw
+
+    if sweep.experiment is None:
+        raise ValueError("there is no report without an experiment: add +experiment=NAME")
+    report = redraw(sweep.experiment, name, sweep.report_folder.with_name(f"{name}_committed"))
     print_report(report, console)
     return report
 
@@ -170,7 +188,7 @@ def _print_next(sweep: Sweep, report: Any) -> None:
     wider = " ".join(["python -m memlab.run", *given, "architecture=mixer,transformer seed=0,1,2"])
     again = sweep.command.replace("memlab.run", "memlab.report")
     console.print(
-        f"picture: {report.folder / 'figure.png'}\n"
+        f"pictures: {', '.join(map(str, report.pictures))}\n"
         f"next:    {wider}   # both architectures, spread over seeds\n"
         f"         {again}   # this report again, from the run folders",
         markup=False,

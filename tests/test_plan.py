@@ -97,6 +97,7 @@ def test_a_chain_hands_its_weights_on(jobs_of: Any) -> None:
     assert copy.stage.start == {"fingerprint": blank.folder.fingerprint, "part": "all"}
     assert copy.parent == blank.folder.path and copy.stage.freeze_encoder
     assert point([autoencoder, blank, copy])["folder"] == copy.folder.path
+    assert point([autoencoder, blank, copy])["encoder_stages"] == 1
 
 
 def test_a_causal_mixer_is_read_before_its_untrained_row(jobs_of: Any) -> None:

@@ -4,9 +4,13 @@ Reads files only, imports neither torch nor any model, so a report can be redraw
 
     report = make_report("copy_curriculum", "laptop", points, folder, command)
     print_report(report)
+    publish(report, "laptop")                          # into experiments/copy_curriculum/results, to be committed
+    report = redraw("copy_curriculum", "laptop", folder)   # from there, without run folders
 """
 
 from memlab.report.collect import Point, Row, collect
-from memlab.report.write import Report, make_report, print_report
+from memlab.report.report import Report
+from memlab.report.tables import print_report
+from memlab.report.write import committed, make_report, publish, redraw
 
-__all__ = ["Point", "Report", "Row", "collect", "make_report", "print_report"]
+__all__ = ["Point", "Report", "Row", "collect", "committed", "make_report", "print_report", "publish", "redraw"]

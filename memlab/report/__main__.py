@@ -1,31 +1,97 @@
-"""The report of a sweep from its run folders: python -m memlab.report +experiment=NAME [the sweep's overrides].
+"""The command that makes reports again: python -m memlab.report +experiment=NAME [the sweep's overrides] [options].
 
-Exit status: 0 if every claim holds, 3 if one does not or was not measured, 2 for a mistake.
+Exit status: 0 if every claim holds, 3 if one does not or was not measured, 2 for a mistake; with --all 0 or 2.
 """
 
-import sys
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from memlab.compose import compose_sweep
+from memlab import paths
+from memlab.compose import Sweep, compose_sweep
 from memlab.progress import console
+from memlab.report import Report, committed, publish
 from memlab.run import fail
-from memlab.sweep import make_sweep_report
+from memlab.sweep import NothingFinishedError, make_committed_report, make_sweep_report
 
 
 def main() -> None:
-    if "--help" in sys.argv or "-h" in sys.argv:
-        print(__doc__)
-        return
+    options = _parser().parse_intermixed_args()  # overrides and options in any order
     try:
-        report = make_sweep_report(compose_sweep([a for a in sys.argv[1:] if not a.startswith("-")]))
+        status = _every(options) if options.all else _one(options)
     except Exception as error:
         fail(error, 2)
+    raise SystemExit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m memlab.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", help="as given to memlab.run: +experiment=NAME, scale=gpu, seed=0,1,2")
+    parser.add_argument("--all", action="store_true", help="every experiment, from its runs or else from results/")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from-results", action="store_true", help="redraw experiments/NAME/results, without any runs")
+    source.add_argument("--publish", action="store_true", help="copy numbers and pictures to experiments/NAME/results")
+    parser.add_argument("--name", help="of the files in results/, without suffix; the default is the scale")
+    return parser
+
+
+def _one(options: argparse.Namespace) -> int:
+    sweep = compose_sweep(options.overrides)
+    if options.from_results:
+        report = make_committed_report(sweep, options.name or sweep.scale)
+    else:
+        report = _from_runs(sweep, options)
+    _list(report.pictures)
     failed = [claim["id"] for claim in report.claims if claim["holds"] is False]
-    open_ = [claim["id"] for claim in report.claims if claim["holds"] is None]
-    for verdict, names in (("do not hold", failed), ("were not measured", open_)):
+    unmeasured = [claim["id"] for claim in report.claims if claim["holds"] is None]
+    for verdict, names in (("do not hold", failed), ("were not measured", unmeasured)):
         if names:
             console.print(f"claims that {verdict}: {', '.join(names)}", markup=False)
-    if failed or open_:
-        raise SystemExit(3)
+    return 3 if failed or unmeasured else 0
+
+
+def _every(options: argparse.Namespace) -> int:
+    """Reports of all experiments; then, for each, what it was made from and where its pictures are."""
+    origins: list[str] = []
+    pictures: list[Path] = []
+    for path in sorted(paths.experiments().glob("*/expected.yaml")):
+        sweep = compose_sweep([f"+experiment={path.parent.name}", *options.overrides])
+        report, origin = _from_either(sweep, options)
+        origins.append(f"{path.parent.name}: {origin}")
+        pictures += report.pictures if report else []
+    for line in origins:
+        console.print(line, markup=False)
+    _list(pictures)
+    return 0
+
+
+def _from_either(sweep: Sweep, options: argparse.Namespace) -> tuple[Report | None, str]:
+    """The report of a sweep from its run folders, else from committed results; None without either. And which."""
+    if not options.from_results:
+        try:
+            return _from_runs(sweep, options), "drawn from run folders"
+        except NothingFinishedError:
+            pass
+    name = options.name or sweep.scale
+    if name in committed(str(sweep.experiment)):
+        return make_committed_report(sweep, name), f"drawn from the committed results/{name}.json"
+    return None, f"nothing to draw yet, run it first: {sweep.command}"
+
+
+def _from_runs(sweep: Sweep, options: argparse.Namespace) -> Report:
+    report: Report = make_sweep_report(sweep)
+    if options.publish:
+        for path in publish(report, options.name or sweep.scale):
+            console.print(f"published: {os.path.relpath(path)}", markup=False)
+    return report
+
+
+def _list(pictures: Sequence[Path]) -> None:
+    for picture in pictures:
+        console.print(f"picture: {os.path.relpath(picture)}", markup=False)
 
 
 if __name__ == "__main__":

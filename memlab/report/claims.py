@@ -8,10 +8,18 @@
         right: {arm: direct_copy, metric: token_accuracy}
         smallest_effect: 0.10
 
-A claim says left - right >= smallest_effect. A selector's keys other than `metric` are choices that a row must have
-made; a list of arms means each of them, and the claim is as good as its weakest pair. Unless a selector names an
-architecture, a claim is asked of every architecture in the rows (or of those in `architectures`), and its id becomes
-`id[architecture]`.
+A claim says left - right >= smallest_effect. A negative smallest effect makes it one of "not worse by more than". Of
+cross-entropies and other metrics whose lower values are better, the side said to be worse stands on the left. The two
+sides may name different metrics, such as token_accuracy and clm/token_accuracy.
+
+A selector's keys other than `metric` are choices that a row must have made; a list of arms means each of them, and the
+claim is as good as its weakest pair. Unless its sides name an architecture, a claim is asked of every architecture in
+the rows (or of those in `architectures`), and its id becomes `id[architecture]`; where both do, those are compared.
+
+expected.yaml may also list what was published for the same arms, at full size: tables and figures show it beside ours.
+
+    published:
+      - {arm: blank_copy, architecture: mixer, metric: token_accuracy, value: 0.9, source: ...}
 """
 
 import math
@@ -29,13 +37,15 @@ Claim = dict[str, Any]
 
 _KEYS = {"id", "text", "source", "left", "right", "smallest_effect"}
 _OPTIONAL = {"architectures"}
+_PUBLISHED = {"arm", "architecture", "metric", "value", "source"}
 
 
 def load_expected(path: Path) -> Expected:
     """Read and check an experiment's expected.yaml.
 
     Raises:
-        ValueError: the file is missing, or a claim lacks a key, has an unknown one or names an arm that `arms` lacks.
+        ValueError: the file is missing, or a claim or a published value lacks a key, has an unknown one or names an arm
+            that `arms` lacks, or a claim names an architecture on one side only.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing: an experiment states its claims there before it is run")
@@ -59,14 +69,25 @@ def load_expected(path: Path) -> Expected:
             strangers = [arm for arm in _arms(side) if arm is not None and arm not in expected["arms"]]
             if strangers:
                 raise ValueError(f"{path}, claim {name}: {strangers} not among the arms {sorted(expected['arms'])}")
+        if ("architecture" in claim["left"]) != ("architecture" in claim["right"]):
+            raise ValueError(f"{path}, claim {name}: name an architecture on both sides, or on neither")
+    expected["published"] = expected.get("published") or []
+    for entry in expected["published"]:
+        if set(entry) != _PUBLISHED or entry["arm"] not in expected["arms"]:
+            raise ValueError(
+                f"{path}, published {entry}: give {', '.join(sorted(_PUBLISHED))}, with one of the arms"
+                f" {sorted(expected['arms'])}"
+            )
     return expected
 
 
 def evaluate(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
     """[{"id", "text", "holds", "measured"}, ...], one entry per claim and architecture present.
 
-    holds: True if the difference is at least `smallest_effect` and its 95 % interval excludes differences below 0;
-    False if not; None if rows are missing, `measured["reason"]` then says which.
+    holds: True if the difference is at least `smallest_effect` and its 95 % interval excludes differences below 0
+    (below `smallest_effect`, where that is negative); False if not; None if rows are missing, `measured["reason"]` then
+    says which. `measured` has the difference, and the margin by which it exceeds `smallest_effect`, also in units of
+    the difference's standard error over seeds (null with one seed): `difference_se`, `margin_se`.
     """
     present = sorted({str(row["architecture"]) for row in rows if "architecture" in row})
     results = []
@@ -100,10 +121,11 @@ def _verdict(claim: Claim, rows: Sequence[Row], name: str) -> dict[str, Any]:
 
 def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     sides = [Side(_select(rows, selector), selector["metric"]) for selector in (left, right)]
+    needed = claim["smallest_effect"]
     result: dict[str, Any] = {
         "left": _describe(left, sides[0]),
         "right": _describe(right, sides[1]),
-        "smallest_effect": claim["smallest_effect"],
+        "smallest_effect": needed,
         "difference": None,
         "holds": None,
     }
@@ -121,12 +143,20 @@ def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Map
         **result,
         "difference": found.value,
         "standard_error": found.standard_error,
+        "seed_error": found.seed_error,
+        "difference_se": _in_errors(found.value, found.seed_error),
+        "margin_se": _in_errors(found.value - needed, found.seed_error),
         "interval": [found.low, found.high],
         "level": LEVEL,
         "method": found.method,
         "seeds": found.seeds,
-        "holds": bool(found.value >= claim["smallest_effect"] and found.low >= 0),
+        "holds": bool(found.value >= needed and found.low >= min(0, needed)),
     }
+
+
+def _in_errors(value: float, error: float | None) -> float | None:
+    """None where all seeds agree but for rounding: any number of errors would be noise."""
+    return value / error if error is not None and error > 1e-12 else None
 
 
 def _describe(selector: Mapping[str, Any], side: Side) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Turn run folders into rows: one row per finished point of an experiment."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -9,11 +10,17 @@ from memlab.files import read_json
 from memlab.run_folder import RunFolder
 
 # A row is what a line of results.csv says, plus two keys that stay out of every table:
-#   windows  {"correct": [...], "count": [...], "loss": [...]}, one entry per evaluation window (loss in nats, summed)
-#   stages   [{"run", "name", "steps", "tokens", "seconds", "curve": [[step, token accuracy], ...]}, ...], oldest first
+#   windows  {"correct": [...], "count": [...], "loss": [...]}, one entry per evaluation window (loss in nats, summed);
+#            {table: the same} where the objective has several tables; those of other evaluations beside them, under
+#            what stands in front of their metrics' names
+#   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "curve"}, ...], oldest first; of: encoder or decoder
+# A decoder stage's curve is its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...], ...}, a
+# metric being named as in the row (token_accuracy, clm/token_accuracy); the costs count from the stage's own start.
+# Numbers of curves have six significant digits, as committed results keep them: both draw the same picture.
 Row = dict[str, Any]
 BULKY = ("windows", "stages")
 COSTS = ("steps", "tokens", "seconds")
+OWN_EVALUATION = {"file": "evaluation.json", "prefix": ""}
 
 
 class Point(TypedDict):
@@ -22,6 +29,7 @@ class Point(TypedDict):
     choices: dict[str, Any]  # architecture, arm, encoder, curriculum, seed
     folder: Path  # run folder of the last stage
     stages: Sequence[Path]  # run folders of the whole chain, oldest first, the last one included
+    encoder_stages: int  # so many of them, the first ones, train the encoder
     # Files of the last folder: {"file", "prefix" of their metrics, "settings" they must have been made with}.
     evaluations: NotRequired[list[dict[str, Any]]]
 
@@ -53,35 +61,58 @@ def collect(points: Iterable[Point]) -> list[Row]:
 
 def _row(point: Point) -> Row:
     run = RunFolder.open(Path(point["folder"]))
-    evaluation = _read(run.evaluation)
     provenance = _read(run.provenance)
-    stages = [_stage(Path(stage)) for stage in point["stages"]]
+    # What is evaluated is drawn: an autoencoder alone has its decoder in its encoder's stage.
+    first = min(point["encoder_stages"], len(point["stages"]) - 1)
+    stages = [
+        _stage(Path(stage), "decoder" if place >= first else "encoder") for place, stage in enumerate(point["stages"])
+    ]
     row: Row = dict(point["choices"])
-    row.update(_numbers(evaluation.get("metrics", {})))
+    windows: dict[str, Any] = {}
+    for asked in point.get("evaluations", [OWN_EVALUATION]):
+        evaluation, prefix = _read(run.path / asked["file"]), asked["prefix"]
+        row.update(_numbers(evaluation.get("metrics", {}), prefix))
+        windows.update(_windows(evaluation.get("windows", {}), prefix))
     for key in COSTS:
         row[key] = sum(stage[key] for stage in stages)
     row["commit"] = provenance.get("commit")
     row["dirty"] = provenance.get("dirty")
     row["hardware"] = _one_line(provenance.get("hardware"))
     row["run"] = run.path.name
-    row["windows"] = evaluation.get("windows", {})
+    row["windows"] = windows
     row["stages"] = stages
     return row
 
 
-def _stage(folder: Path) -> dict[str, Any]:
+def _stage(folder: Path, of: str) -> dict[str, Any]:
     run = RunFolder.open(folder)
     provenance = _read(run.provenance)
     # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank_copy`, `copy`.
     name = folder.name.rpartition("-")[0]
     costs = {key: provenance.get(key) or 0 for key in COSTS}
-    return {"run": folder.name, "name": name, **costs, "curve": _curve(run)}
+    return {"run": folder.name, "name": name, "of": of, **costs, "curve": _curve(run) if of == "decoder" else {}}
 
 
-def _curve(run: RunFolder, metric: str = "val/token_accuracy") -> list[list[float]]:
-    """[[step, value], ...] in order of steps; of a step written twice the later line counts."""
-    values = {int(entry["step"]): entry[metric] for entry in run.read_metrics() if entry.get(metric) is not None}
-    return [[step, values[step]] for step in sorted(values)]
+def _curve(run: RunFolder) -> dict[str, list[float | None]]:
+    """The validations of a stage in order of steps; of a step written twice the later line counts.
+
+    A metric that a validation lacks, or that is not finite, is None there.
+    """
+    prefix = "val/"
+    validations = {
+        int(entry["step"]): entry for entry in run.read_metrics() if any(key.startswith(prefix) for key in entry)
+    }
+    entries = [validations[step] for step in sorted(validations)]
+    names = dict.fromkeys(key for entry in entries for key in entry if key.startswith(prefix))
+    columns = {"steps": "step", "tokens": "tokens", "seconds": "seconds"}
+    columns |= {name.removeprefix(prefix): name for name in names}
+    return {name: [_rounded(entry.get(key)) for entry in entries] for name, key in columns.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
 def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -93,6 +124,16 @@ def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float):
             flat[prefix + key] = value
     return flat
+
+
+def _windows(windows: dict[str, Any], prefix: str) -> dict[str, Any]:
+    if not prefix:
+        return windows
+    return (
+        {prefix.removesuffix("/"): windows}
+        if "count" in windows
+        else {prefix + name: windows[name] for name in windows}
+    )
 
 
 def _one_line(hardware: Any) -> str:

@@ -1,10 +1,15 @@
-"""What the figures of all experiments share: colours, and how a figure is saved. The only file here with matplotlib."""
+"""What all figures share: style, the look of an arm, and how a figure is saved."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from memlab.report.claims import Expected
+from memlab.report.collect import Row
 
 # Okabe and Ito's colours, told apart in every common form of colour blindness; grey for their yellow, too pale a line.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#999999", "#882255")
@@ -26,10 +31,58 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 
+Metric = str | Mapping[str, str]  # a row's key; by arm, where arms measure the same under different names
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity of a figure.
+
+    metric: which; name: what it is called on the axes, without the unit; limits: of the axes, in the unit shown.
+    """
+
+    metric: Metric
+    name: str
+    limits: tuple[float, float] | None = None
+
+    def of(self, arm: str) -> str | None:
+        """The arm's metric, None if it has none."""
+        return self.metric if isinstance(self.metric, str) else self.metric.get(arm)
+
+    @property
+    def any(self) -> str:
+        """One of its metrics: all are shown in the same unit."""
+        return self.metric if isinstance(self.metric, str) else next(iter(self.metric.values()))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn."""
+
+    label: str
+    colour: str
+    dash: str
+
+
+def looks_of(rows: list[Row], expected: Expected) -> dict[str, Look]:
+    """The arms in `rows`, in the order of expected.yaml. An arm looks the same whichever others are there."""
+    names = list(expected["arms"])
+    names += sorted({row["arm"] for row in rows} - set(names))
+    present = {row["arm"] for row in rows}
+    return {
+        arm: Look(
+            expected["arms"].get(arm, {}).get("label", arm),
+            COLOURS[place % len(COLOURS)],
+            DASHES[place % len(DASHES)],
+        )
+        for place, arm in enumerate(names)
+        if arm in present
+    }
+
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path` (PNG, 200 dpi) and beside it SVG and PDF, without dates, so that equal figures are equal files."""
+    """Write `path` (PNG, 160 dpi) and beside it SVG and PDF, without dates, so that equal figures are equal files."""
     with rc_context(STYLE):
-        figure.savefig(path, dpi=200)
+        figure.savefig(path, dpi=160)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})

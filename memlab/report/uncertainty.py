@@ -7,6 +7,7 @@ other text agree, with these very weights? The second leaves out the spread betw
 the narrower one; `method` says which of them a number carries.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -37,7 +38,11 @@ class Unmeasurable(Exception):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its standard error and 95 % interval [low, high], in the metric's own unit."""
+    """A value with its standard error and 95 % interval [low, high], in the metric's own unit.
+
+    standard_error belongs to the interval, over seeds or over windows; seed_error is over seeds in any case, from two
+    of them on (None with one).
+    """
 
     value: float
     standard_error: float
@@ -45,6 +50,7 @@ class Estimate:
     high: float
     method: str
     seeds: list[int]
+    seed_error: float | None
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,12 @@ def estimate(rows: Sequence[Row], metric: str) -> Estimate:
     by_seed = side.by_seed()
     if not by_seed:
         raise Unmeasurable(f"no finished run has {metric}")
+    values = _values(side, list(by_seed))
     if len(by_seed) >= SEEDS_FOR_T:
-        return _t_interval(_values(side, list(by_seed)), list(by_seed), f"t interval over {len(by_seed)} seeds")
+        return _t_interval(values, list(by_seed), f"t interval over {len(by_seed)} seeds")
     draws = _bootstrap(side, list(by_seed), np.random.default_rng(BOOTSTRAP_SEED))
-    point = float(_values(side, list(by_seed)).mean())
-    return _from_draws(point, draws, list(by_seed), "bootstrap over evaluation windows")
+    method = "bootstrap over evaluation windows"
+    return _from_draws(float(values.mean()), draws, list(by_seed), method, standard_error(values))
 
 
 def difference(left: Side, right: Side) -> Estimate:
@@ -114,7 +121,8 @@ def difference(left: Side, right: Side) -> Estimate:
         return _welch(_values(left, left_seeds), _values(right, right_seeds), sorted({*left_seeds, *right_seeds}))
     if shared:
         left_seeds = right_seeds = shared
-    point = float(_values(left, left_seeds).mean() - _values(right, right_seeds).mean())
+    sides = _values(left, left_seeds), _values(right, right_seeds)
+    seed_error = standard_error(sides[0] - sides[1]) if shared else _unpaired_error(*sides)
     paired = left_seeds == right_seeds and all(
         np.array_equal(_window(left, seed, "count"), _window(right, seed, "count")) for seed in left_seeds
     )
@@ -123,7 +131,19 @@ def difference(left: Side, right: Side) -> Estimate:
     other = np.random.default_rng(BOOTSTRAP_SEED) if paired else generator.spawn(1)[0]
     draws = _bootstrap(left, left_seeds, generator) - _bootstrap(right, right_seeds, other)
     method = f"{'paired' if paired else 'unpaired'} bootstrap over evaluation windows"
-    return _from_draws(point, draws, sorted({*left_seeds, *right_seeds}), method)
+    point = float(sides[0].mean() - sides[1].mean())
+    return _from_draws(point, draws, sorted({*left_seeds, *right_seeds}), method, seed_error)
+
+
+def seed_values(rows: Sequence[Row], metric: str) -> Floats:
+    """The metric of each seed in `rows`, in order of seeds."""
+    side = Side(rows, metric)
+    return _values(side, list(side.by_seed()))
+
+
+def standard_error(values: Floats) -> float | None:
+    """Of their mean; None for fewer than two."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) >= 2 else None
 
 
 def t_quantile(degrees: float) -> float:
@@ -145,10 +165,16 @@ def _values(side: Side, seeds: Sequence[int]) -> Floats:
 
 
 def _t_interval(values: Floats, seeds: list[int], method: str) -> Estimate:
-    mean = float(values.mean())
-    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    mean, error = float(values.mean()), standard_error(values)
+    assert error is not None
     half = t_quantile(len(values) - 1) * error
-    return Estimate(mean, error, mean - half, mean + half, method, seeds)
+    return Estimate(mean, error, mean - half, mean + half, method, seeds, error)
+
+
+def _unpaired_error(left: Floats, right: Floats) -> float | None:
+    """Standard error of the difference of two means over seeds; None where a side has one seed."""
+    errors = standard_error(left), standard_error(right)
+    return None if errors[0] is None or errors[1] is None else math.hypot(errors[0], errors[1])
 
 
 def _welch(left: Floats, right: Floats, seeds: list[int]) -> Estimate:
@@ -160,7 +186,7 @@ def _welch(left: Floats, right: Floats, seeds: list[int]) -> Estimate:
     degrees = sum(parts) ** 2 / spread if spread > 0 else min(len(left), len(right)) - 1
     # Rounding can land just under the smaller side's degrees, which bound the formula from below.
     half = t_quantile(max(degrees, min(len(left), len(right)) - 1)) * error
-    return Estimate(mean, error, mean - half, mean + half, "Welch t interval over seeds", seeds)
+    return Estimate(mean, error, mean - half, mean + half, "Welch t interval over seeds", seeds, error)
 
 
 def _bootstrap(side: Side, seeds: Sequence[int], generator: np.random.Generator) -> Floats:
@@ -168,19 +194,20 @@ def _bootstrap(side: Side, seeds: Sequence[int], generator: np.random.Generator)
 
     Seeds with equally many windows share their draws, as they were scored on the same text.
     """
+    _, name = _split(side.metric)
     weights_RW: dict[int, Floats] = {}
     total = np.zeros(DRAWS)
     for seed in seeds:
         row = side.by_seed()[seed]
         count_W = _window(side, seed, "count")
-        part_W = _window(side, seed, "correct" if side.metric == "token_accuracy" else "loss")
+        part_W = _window(side, seed, "correct" if name == "token_accuracy" else "loss")
         size = len(count_W)
         if size not in weights_RW:
             weights_RW[size] = generator.multinomial(size, np.full(size, 1 / size), size=DRAWS).astype(np.float64)
         ratio_R = (weights_RW[size] @ part_W) / (weights_RW[size] @ count_W)
-        if side.metric == "entropy_ratio":
+        if name == "entropy_ratio":
             # 1 - CE / CE_0 needs the vocabulary's CE_0; the row's own ratio and loss give it.
-            ratio_R = 1 - (1 - row["entropy_ratio"]) * ratio_R / (part_W.sum() / count_W.sum())
+            ratio_R = 1 - (1 - row[side.metric]) * ratio_R / (part_W.sum() / count_W.sum())
         total += ratio_R
     return total / len(seeds)
 
@@ -192,15 +219,23 @@ def _window(side: Side, seed: int, key: str) -> Floats:
         Unmeasurable: the metric is no ratio of per-window sums, or the run saved none.
     """
     row = side.by_seed()[seed]
-    if side.metric not in FROM_WINDOWS:
+    table, name = _split(side.metric)
+    if name not in FROM_WINDOWS:
         raise Unmeasurable(f"{side.metric} cannot be recomputed per window: needs {SEEDS_FOR_T} seeds for an interval")
-    windows = row.get("windows", {}).get(key)
+    tables = row.get("windows", {})
+    windows = (tables.get(table, {}) if table else tables).get(key)
     if not windows:
         raise Unmeasurable(f"run {row.get('run')} saved no per-window {key}: needs {SEEDS_FOR_T} seeds for an interval")
     return np.asarray(windows, dtype=np.float64)
 
 
-def _from_draws(point: float, draws_R: Floats, seeds: list[int], method: str) -> Estimate:
+def _split(metric: str) -> tuple[str, str]:
+    """A metric's table, empty where its run has one only, and its plain name: clm/token_accuracy is clm's."""
+    table, _, name = metric.rpartition("/")
+    return table, name
+
+
+def _from_draws(point: float, draws_R: Floats, seeds: list[int], method: str, seed_error: float | None) -> Estimate:
     tail = 50 * (1 - LEVEL)
     low, high = (float(value) for value in np.percentile(draws_R, [tail, 100 - tail]))
-    return Estimate(point, float(draws_R.std(ddof=1)), low, high, method, seeds)
+    return Estimate(point, float(draws_R.std(ddof=1)), low, high, method, seeds, seed_error)

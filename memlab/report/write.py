@@ -1,42 +1,36 @@
-"""Write a report: report.json, results.csv, report.md and the figure, each whole or not at all."""
+"""Write a report: report.json, results.csv, report.md and the figures, each whole or not at all.
+
+The report of a sweep is made from its run folders. `publish` copies it into the experiment's results/, to be committed;
+`redraw` makes a report from there where there are no run folders.
+"""
 
 import csv
 import importlib.util
 import io
+import json
 import math
 import os
+import re
+import shlex
+import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from memlab import paths
-from memlab.files import write_atomic, write_json
-from memlab.report.claims import Expected, evaluate, load_expected
+from memlab.files import read_json, write_atomic
+from memlab.report.claims import evaluate, load_expected
 from memlab.report.collect import BULKY, COSTS, Point, Row, collect, is_finished, label
-from memlab.report.uncertainty import Unmeasurable, estimate
+from memlab.report.report import Report, as_dict
+from memlab.report.tables import markdown
 
 FIGURE = "figure.png"
-VERDICTS = {True: "holds", False: "does not hold", None: "not measured"}
-
-
-@dataclass
-class Report:
-    """What a report says, and where it was written."""
-
-    experiment: str
-    scale: str
-    rows: list[Row]
-    claims: list[dict[str, Any]]
-    folder: Path
-    command: str
-    expected: Expected
-    unfinished: list[str] = field(default_factory=list)  # points asked for without a finished run
+PLAIN = "laptop"  # the pictures of these results, the default scale's, are results/figure*; others' carry their name
+PUBLISHED_SUFFIXES = (".png", ".pdf")
+PRIVATE = ("runs_dir=", "logger=", "hydra.")  # overrides that say something about a machine and nothing about a result
 
 
 def make_report(experiment: str, scale: str, points: Sequence[Point], folder: Path, command: str) -> Report:
@@ -48,125 +42,76 @@ def make_report(experiment: str, scale: str, points: Sequence[Point], folder: Pa
     Raises:
         ValueError: the experiment is unknown, or a file of a finished run cannot be read.
     """
+    expected = load_expected(_source(experiment) / "expected.yaml")
+    rows = sorted(collect(points), key=lambda row: _order(row, list(expected["arms"])))
+    claims = evaluate(expected["claims"], rows)
+    unfinished = [label(point["choices"]) for point in points if not is_finished(point)]
+    report = Report(experiment, scale, rows, claims, Path(folder), command, expected, unfinished)
+    _write(report)
+    return report
+
+
+def publish(report: Report, name: str) -> list[Path]:
+    """Write results/`name`.csv and .json and the figures (PNG and PDF) into the experiment's folder; their paths."""
+    results = _source(report.experiment) / "results"
+    kept = [word for word in shlex.split(report.command) if not word.startswith(PRIVATE)]
+    report = replace(report, command=shlex.join(kept))
+    written = [results / f"{name}.csv", results / f"{name}.json"]
+    write_atomic(written[0], _csv(report.rows).encode())
+    write_atomic(written[1], _json(as_dict(report)).encode())
+    ending = "" if name == PLAIN else f"_{name}"
+    for picture in report.pictures:
+        for suffix in PUBLISHED_SUFFIXES:
+            written.append(results / f"{picture.stem}{ending}{suffix}")
+            shutil.copyfile(picture.with_suffix(suffix), written[-1])
+    return written
+
+
+def committed(experiment: str) -> list[str]:
+    """Names of the results that the experiment's folder has."""
+    return sorted(path.stem for path in (_source(experiment) / "results").glob("*.json"))
+
+
+def redraw(experiment: str, name: str, folder: Path) -> Report:
+    """Write the report of committed results into `folder`: their rows and verdicts, tables and figures anew.
+
+    Intervals need three seeds here: those over windows need the run folders.
+
+    Raises:
+        ValueError: there are no such results.
+    """
+    source = _source(experiment)
+    path = source / "results" / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(committed(experiment)) or "none"
+        raise ValueError(f"{experiment} has no committed results {name!r}: choose among those it has ({known})")
+    kept = read_json(path)
+    expected = load_expected(source / "expected.yaml")
+    report = Report(
+        **{key: kept[key] for key in ("experiment", "scale", "rows", "claims", "command", "unfinished")},
+        folder=Path(folder),
+        expected=expected,
+    )
+    _write(report)
+    return report
+
+
+def _source(experiment: str) -> Path:
     source = paths.experiments() / experiment
     if not source.is_dir():
         known = sorted(path.parent.name for path in source.parent.glob("*/expected.yaml"))
         raise ValueError(f"no experiment {experiment!r}: choose one of {known}")
-    expected = load_expected(source / "expected.yaml")
-    rows = sorted(collect(points), key=lambda row: _order(row, expected))
-    claims = evaluate(expected["claims"], rows)
-    unfinished = [label(point["choices"]) for point in points if not is_finished(point)]
-    report = Report(experiment, scale, rows, claims, Path(folder), command, expected, unfinished)
+    return source
+
+
+def _write(report: Report) -> None:
     report.folder.mkdir(parents=True, exist_ok=True)
-    write_json(report.folder / "report.json", _finite(as_dict(report)))
-    write_atomic(report.folder / "results.csv", _csv(rows).encode())
-    if rows:
-        _draw(source / "figure.py", report)
-    write_atomic(report.folder / "report.md", markdown(report).encode())
-    return report
-
-
-def as_dict(report: Report) -> dict[str, Any]:
-    """The content of report.json."""
-    return {
-        "experiment": report.experiment,
-        "scale": report.scale,
-        "rows": [_slim(row) for row in report.rows],
-        "claims": report.claims,
-        "command": report.command,
-        "unfinished": report.unfinished,
-        "provenance": {
-            "commits": sorted({str(row["commit"]) for row in report.rows if row["commit"]}),
-            "dirty": any(row["dirty"] for row in report.rows),
-            "hardware": sorted({row["hardware"] for row in report.rows if row["hardware"]}),
-            "seconds": seconds(report.rows),
-        },
-    }
-
-
-def seconds(rows: Sequence[Row]) -> float:
-    """Training time behind `rows`; a stage that several of them share counts once."""
-    return math.fsum({stage["run"]: stage["seconds"] for row in rows for stage in row["stages"]}.values())
-
-
-def summary(report: Report) -> list[list[str]]:
-    """The arms table as text, header first; a line per architecture and arm: mean over seeds and 95 % interval."""
-    metrics = report.expected.get("metrics", ["token_accuracy"])
-    lines = [["architecture", "arm", *(_title(metric) for metric in metrics), "seeds", "steps", "minutes"]]
-    for architecture, arm in dict.fromkeys((row.get("architecture"), row.get("arm")) for row in report.rows):
-        rows = [row for row in report.rows if (row.get("architecture"), row.get("arm")) == (architecture, arm)]
-        steps, minutes = (
-            math.fsum(row[key] for row in rows) / len(rows) / unit for key, unit in (("steps", 1), ("seconds", 60))
-        )
-        name = report.expected["arms"].get(arm, {}).get("label", str(arm))
-        values = [_interval(rows, metric) for metric in metrics]
-        lines.append([str(architecture), name, *values, str(len(rows)), f"{steps:,.0f}", f"{minutes:.1f}"])
-    return lines
-
-
-def verdicts(report: Report) -> list[list[str]]:
-    """The claims table as text, header first."""
-    lines = [["claim", "verdict", "left", "right", "difference", "needed", "how"]]
-    for claim in report.claims:
-        measured = claim["measured"]
-        metric = measured["left"]["metric"]
-        sides = [_side(measured[key]) for key in ("left", "right")]
-        change, how = "-", measured.get("reason", "")
-        if measured["difference"] is not None:
-            low, high = (_number(value, metric, signed=True) for value in measured["interval"])
-            change = f"{_number(measured['difference'], metric, signed=True)} [{low}, {high}]"
-            how = f"{measured['method']}; seeds {', '.join(map(str, measured['seeds']))}"
-        needed = f"≥ {_number(measured['smallest_effect'], metric, signed=True)}"
-        lines.append([claim["id"], VERDICTS[claim["holds"]], *sides, change, needed, how])
-    return lines
-
-
-def markdown(report: Report) -> str:
-    """The content of report.md."""
-    statements = {claim["id"]: claim for claim in report.expected["claims"]}
-    hardware = "; ".join(sorted({row["hardware"] for row in report.rows if row["hardware"]})) or "unknown hardware"
-    parts = [
-        f"# {report.experiment}, scale {report.scale}",
-        str(report.expected.get("title", "")),
-        f"```\n{report.command}\n```",
-        "## Arms",
-        _pipe_table(summary(report)),
-        "Mean over seeds with its 95 % interval: over seeds (Student's t) from three seeds on, else over evaluation "
-        "windows (bootstrap), which leaves out the spread between training runs. Steps and minutes are a point's whole "
-        f"chain, encoder pretraining included. All stages, shared ones once: {seconds(report.rows) / 60:.1f} minutes "
-        f"on {hardware}.",
-        "## Claims",
-        _pipe_table(verdicts(report)),
-        "Accuracies in percent, their differences in percentage points. A claim holds if the difference is at least "
-        "what is needed and its 95 % interval excludes differences below 0.",
-        "\n".join(f"- `{name}` ({claim['source']}): {claim['text']}" for name, claim in statements.items()),
-    ]
-    if report.unfinished:
-        parts.append("Not finished: " + "; ".join(report.unfinished) + ".")
+    write_atomic(report.folder / "report.json", _json(as_dict(report)).encode())
+    write_atomic(report.folder / "results.csv", _csv(report.rows).encode())
     if report.rows:
-        parts += ["## Figure", f"![{report.experiment}]({FIGURE})"]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def print_report(report: Report, console: Console | None = None) -> None:
-    """Print the arms and the claims as tables, then where the report lies."""
-    console = console or Console()
-    # A terminal has no room for everything: the arms' values stand in the first table already, and how a difference
-    # was measured is mostly the same for all.
-    arms = [[cell for place, cell in enumerate(line) if place != 4] for line in summary(report)]
-    claims = verdicts(report)
-    for title, lines in (("arms", arms), ("claims", [line[:2] + line[4:6] for line in claims])):
-        table = Table(title=f"{report.experiment}, {report.scale}: {title}", title_justify="left")
-        for name in lines[0]:
-            table.add_column(name, overflow="fold")
-        for line in lines[1:]:
-            table.add_row(*line, style="red" if VERDICTS[False] in line else None)
-        console.print(table)
-    hows = dict.fromkeys(line[6] for line in claims[1:] if line[6])
-    console.print(f"differences in percentage points; intervals: {' | '.join(hows)}", markup=False)
-    if report.unfinished:
-        console.print(f"not finished: {'; '.join(report.unfinished)}", markup=False)
-    console.print(f"report: {os.path.relpath(report.folder / 'report.md')}", markup=False, soft_wrap=True)
+        _draw(_source(report.experiment) / "figure.py", report)
+    names = [picture.name for picture in report.pictures] if report.rows else []
+    write_atomic(report.folder / "report.md", markdown(report, names).encode())
 
 
 def _draw(script: Path, report: Report) -> None:
@@ -181,18 +126,13 @@ def _draw(script: Path, report: Report) -> None:
             os.replace(file, report.folder / file.name)
 
 
-def _order(row: Row, expected: Expected) -> tuple[str, int, str, int]:
-    arms = list(expected["arms"])
+def _order(row: Row, arms: list[str]) -> tuple[str, int, str, int]:
     arm = str(row.get("arm"))
     return str(row.get("architecture")), arms.index(arm) if arm in arms else len(arms), arm, int(row.get("seed", 0))
 
 
-def _slim(row: Row) -> Row:
-    return {key: value for key, value in row.items() if key not in BULKY}
-
-
 def _csv(rows: Sequence[Row]) -> str:
-    slim = [_slim(row) for row in rows]
+    slim = [{key: value for key, value in row.items() if key not in BULKY} for row in rows]
     names = list(dict.fromkeys(name for row in slim for name in row))
     last = [*COSTS, "commit", "dirty", "hardware", "run"]
     text = io.StringIO()
@@ -202,6 +142,13 @@ def _csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+def _json(value: Any) -> str:
+    """Indented, but a list of numbers on one line: a curve would be hundreds of lines."""
+    text = json.dumps(_finite(value), indent=1, allow_nan=False)
+    # JSON strings hold no line breaks, so this matches lists only.
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda match: re.sub(r"\s+", "", match.group()), text) + "\n"
+
+
 def _finite(value: Any) -> Any:
     """Strict JSON has no NaN or infinity: a diverged run's metrics become null."""
     if isinstance(value, dict):
@@ -209,37 +156,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _interval(rows: Sequence[Row], metric: str) -> str:
-    try:
-        found = estimate(rows, metric)
-    except Unmeasurable:
-        values = [row[metric] for row in rows if row.get(metric) is not None]
-        return _number(math.fsum(values) / len(values), metric) if values else "-"
-    value, low, high = (_number(number, metric) for number in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _side(side: dict[str, Any]) -> str:
-    names = " ".join(str(side[key]) for key in ("arm", "architecture") if key in side)
-    return names if side["value"] is None else f"{names} {_number(side['value'], side['metric'])}"
-
-
-def _is_share(metric: str) -> bool:
-    return metric.endswith("accuracy")
-
-
-def _title(metric: str) -> str:
-    return metric.replace("_", " ") + (" (%)" if _is_share(metric) else "")
-
-
-def _number(value: float, metric: str, signed: bool = False) -> str:
-    """Accuracies in percent with one decimal, everything else with three."""
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f}" if _is_share(metric) else f"{value:{sign}.3f}"
-
-
-def _pipe_table(lines: Sequence[Sequence[str]]) -> str:
-    header, *body = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
-    return "\n".join(f"| {line} |" for line in (header, " | ".join(["---"] * len(lines[0])), *body))

@@ -40,6 +40,53 @@ def test_interval_must_exclude_a_negative_difference(make_point: MakePoint) -> N
     assert found["holds"] is False
 
 
+@pytest.mark.parametrize(("left", "holds"), [(0.86, True), (0.795, True), (0.7, False)])
+def test_a_negative_effect_asks_for_not_worse_by_more(make_point: MakePoint, left: float, holds: bool) -> None:
+    rows = collect([make_point("curriculum", left), make_point("blank_copy", 0.8)])
+    [found] = evaluate([claim(smallest_effect=-0.02)], rows)
+    assert found["holds"] is holds
+
+
+def test_not_worse_needs_the_interval_above_the_effect_too(make_point: MakePoint) -> None:
+    points = [make_point("curriculum", value, seed) for seed, value in enumerate((0.7, 0.8, 0.9))]
+    points += [make_point("blank_copy", 0.8, seed) for seed in range(3)]
+    [found] = evaluate([claim(smallest_effect=-0.02)], collect(points))
+    assert found["measured"]["difference"] > -0.02 > found["measured"]["interval"][0]
+    assert found["holds"] is False
+
+
+@pytest.mark.parametrize(("seeds", "error"), [(1, None), (2, 0.1), (3, 0.1 / 3**0.5)])
+def test_the_margin_is_told_in_errors_over_seeds(seeds: int, error: float | None) -> None:
+    rows = [
+        {"arm": arm, "seed": seed, "token_accuracy": value, "windows": {"correct": [value] * 4, "count": [1] * 4}}
+        for arm, values in (("curriculum", (0.7, 0.9, 0.8)), ("blank_copy", (0.5, 0.5, 0.5)))
+        for seed, value in enumerate(values[:seeds])
+    ]
+    [found] = evaluate([claim(smallest_effect=0.1)], rows)
+    measured = found["measured"]
+    assert measured["seed_error"] == (error if error is None else pytest.approx(error))
+    for key, value in (("difference_se", measured["difference"]), ("margin_se", measured["difference"] - 0.1)):
+        assert measured[key] == (error if error is None else pytest.approx(value / error))
+
+
+def test_seeds_that_agree_have_no_margin_in_errors() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, "token_accuracy": value}
+        for arm, value in (("curriculum", 0.8), ("blank_copy", 0.5))
+        for seed in range(3)
+    ]
+    [found] = evaluate([claim()], rows)
+    assert found["holds"] is True and found["measured"]["margin_se"] is None
+
+
+def test_the_sides_of_a_claim_may_name_different_tables(make_point: MakePoint) -> None:
+    rows = collect([make_point("trainable", 0.9, tables=("clm", "copy")), make_point("no_memory", 0.6)])
+    left = {"arm": "trainable", "metric": "copy/token_accuracy"}
+    [found] = evaluate([claim(left=left, right={"arm": "no_memory", "metric": "token_accuracy"})], rows)
+    assert found["measured"]["difference"] == pytest.approx(0.7 - 0.6, abs=1e-6)
+    assert found["measured"]["method"].startswith("paired bootstrap") and found["holds"] is True
+
+
 def test_missing_rows_leave_a_claim_open(make_point: MakePoint) -> None:
     [found] = evaluate([claim()], collect([make_point("curriculum", 0.9)]))
     assert found["holds"] is None
@@ -67,6 +114,9 @@ def test_a_claim_across_architectures_is_asked_once(make_point: MakePoint) -> No
     }
     [found] = evaluate([claim(**sides)], rows)
     assert (found["id"], found["holds"]) == ("x", True)
+    assert found["measured"]["difference"] == pytest.approx(0.4, abs=1e-2)
+    [found] = evaluate([claim(**sides)], rows[:1])
+    assert found["measured"]["reason"] == "no finished run of blank_copy transformer"
 
 
 @pytest.mark.parametrize(("direct", "holds"), [(0.5, True), (0.2, False)])
@@ -94,7 +144,15 @@ def test_a_diverged_run_leaves_the_claim_open(make_point: MakePoint) -> None:
     assert found["holds"] is None and "not finite" in found["measured"]["reason"]
 
 
-@pytest.mark.parametrize("change", [{"typo": 1}, {"left": {"arm": "stranger", "metric": "m"}}, {"left": {"arm": "a"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"typo": 1},
+        {"left": {"arm": "stranger", "metric": "m"}},
+        {"left": {"arm": "a"}},
+        {"left": {"arm": "a", "metric": "m", "architecture": "mixer"}},
+    ],
+)
 def test_mistakes_in_expected_yaml_are_named(tmp_path: Path, change: dict[str, object]) -> None:
     sides = {key: {"arm": "a", "metric": "m"} for key in ("left", "right")}
     path = tmp_path / "expected.yaml"
@@ -103,9 +161,18 @@ def test_mistakes_in_expected_yaml_are_named(tmp_path: Path, change: dict[str, o
         load_expected(path)
 
 
+@pytest.mark.parametrize("change", [{"arm": "stranger"}, {"typo": 1}])
+def test_mistakes_in_published_values_are_named(tmp_path: Path, change: dict[str, object]) -> None:
+    entry = {"arm": "a", "architecture": "mixer", "metric": "m", "value": 1.0, "source": "s", **change}
+    path = tmp_path / "expected.yaml"
+    path.write_text(yaml.safe_dump({"arms": {"a": {}}, "claims": [], "published": [entry]}))
+    with pytest.raises(ValueError, match="published"):
+        load_expected(path)
+
+
 @pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/expected.yaml")), ids=lambda path: path.parent.name)
 def test_every_experiment_states_readable_claims_and_sources(path: Path) -> None:
     expected = load_expected(path)
     assert expected["claims"]
-    for entry in [*expected["claims"], *expected.get("published", []), *expected.get("context", [])]:
+    for entry in [*expected["claims"], *expected["published"], *expected.get("context", [])]:
         assert entry["source"]

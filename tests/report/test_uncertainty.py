@@ -87,6 +87,26 @@ def test_entropy_ratio_is_redrawn_from_losses(hardness: np.ndarray) -> None:
     assert ratio.standard_error == pytest.approx(loss.standard_error / 6.4)
 
 
+@pytest.mark.parametrize("name", ["token_accuracy", "cross_entropy", "entropy_ratio"])
+def test_a_table_of_several_is_redrawn_from_its_own_windows(hardness: np.ndarray, name: str) -> None:
+    entropy = float((10 - hardness).mean() / 10)
+    values = {"cross_entropy": entropy, "entropy_ratio": 1 - entropy / 6.4}
+    alone = row(hardness, **values)
+    other = row(hardness[:7] / 2)
+    both = {"seed": 0, "windows": {"clm": other["windows"], "copy": alone["windows"]}}
+    both |= {f"copy/{key}": alone[key] for key in ("token_accuracy", *values)}
+    assert estimate([both], f"copy/{name}") == estimate([alone], name)
+
+
+def test_the_error_over_seeds_stands_beside_an_interval_over_windows(hardness: np.ndarray) -> None:
+    rows = [row(hardness, 0), row(hardness + 1, 1)]
+    assert estimate(rows, "token_accuracy").seed_error == pytest.approx(0.05)  # 0.1 / sqrt(2) / sqrt(2)
+    assert estimate(rows[:1], "token_accuracy").seed_error is None
+    assert difference(side(*rows), side(row(hardness, 0), row(hardness, 1))).seed_error == pytest.approx(0.05)
+    apart = difference(side(*rows), side(row(hardness, 2), row(hardness + 1, 3)))
+    assert apart.seed_error == pytest.approx(0.05 * 2**0.5)
+
+
 def test_what_windows_cannot_give_is_said() -> None:
     with pytest.raises(Unmeasurable, match="needs 3 seeds"):
         estimate([{"seed": 0, "tokens_per_second": 5.0}], "tokens_per_second")
