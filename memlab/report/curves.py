@@ -59,7 +59,7 @@ def draw_curves(axis: Axes, rows: list[Row], panel: Panel, looks: dict[str, Look
     """
     most = 0
     for arm, look in looks.items():
-        metric = panel.of(arm)
+        metric = panel.curve_of(arm)
         own = [row for row in rows if row["arm"] == arm]
         curve = None if metric is None else mean_curve(own, metric, cost)
         if curve is None:
@@ -69,12 +69,12 @@ def draw_curves(axis: Axes, rows: list[Row], panel: Panel, looks: dict[str, Look
         axis.plot(curve.x[curve.turns], curve.mean[curve.turns], "o", color=look.colour, markersize=3.5)
         if curve.seeds > 1:
             axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=0.15, linewidth=0)
-    limits = panel.limits or ((0, 100) if is_share(panel.any) else None)
+    limits = panel.limits or ((0, 100) if is_share(panel.metric) else None)
     if limits is not None:
         axis.set_ylim(*limits)
     axis.set_xlim(left=0)
     axis.set_xlabel(COSTS[cost][1])
-    axis.set_ylabel(with_unit(f"validation {panel.name}", panel.any))
+    axis.set_ylabel(with_unit(f"validation {panel.name}", panel.metric))
     return most
 
 

@@ -16,15 +16,15 @@ GREY = "#444444"
 def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, looks: dict[str, Look]) -> None:
     """A line per arm and architecture: the mean and its 95 % interval, faint dots of seeds below, the mean as a number.
 
-    Arms that the panel has no metric for are left out. Crosses are what was published of that arm and architecture, of
+    Crosses are what was published of that arm and architecture, of
     models of full size. Where neither seeds nor windows give an interval, there is none.
     """
-    metrics = {arm: metric for arm in looks if (metric := panel.of(arm)) is not None}
+    metric = panel.metric
     architectures = sorted({row["architecture"] for row in rows})
     intervals = False
     for shift, (architecture, marker) in enumerate(zip(architectures, cycle(MARKERS), strict=False)):
         offset = 0.36 * (shift - (len(architectures) - 1) / 2)
-        for place, (arm, metric) in enumerate(metrics.items()):
+        for place, arm in enumerate(looks):
             own = [row for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
             colour, y = looks[arm].colour, place + offset
             values = seed_values(own, metric)
@@ -51,12 +51,12 @@ def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, loo
                     axis.plot(shown(known["value"], metric), y, "kx", markersize=6, label=PUBLISHED)
         face = GREY if shift == 0 else "white"
         axis.plot([], [], marker, color=GREY, markerfacecolor=face, label=architecture)
-    axis.set_yticks(range(len(metrics)), [looks[arm].label for arm in metrics])
-    axis.set_ylim(len(metrics) - 0.5, -0.5)
-    limits = panel.limits or ((0, 100) if is_share(panel.any) else None)
+    axis.set_yticks(range(len(looks)), [look.label for look in looks.values()])
+    axis.set_ylim(len(looks) - 0.5, -0.5)
+    limits = panel.limits or ((0, 100) if is_share(panel.metric) else None)
     if limits is not None:
         room = 0.03 * (limits[1] - limits[0])  # for a marker at the end
         axis.set_xlim(limits[0] - room, limits[1] + room)
-    axis.set_xlabel(with_unit(panel.name, panel.any))
+    axis.set_xlabel(with_unit(panel.name, panel.metric))
     axis.set_title("after training" + (", 95 % intervals" if intervals else ""))
     axis.grid(visible=False, axis="y")

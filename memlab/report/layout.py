@@ -48,8 +48,7 @@ def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...
         for axis, architecture in zip(line[1:], architectures, strict=True):
             axis.set_title(f"{architecture}: training")
             found = draw_curves(axis, _of(rows, architecture), panel, looks, "steps")
-            if not found:
-                axis.set_axis_off()
+            axis.set_visible(found > 0)
             seeds = max(seeds, found)
         for axis in line[2:]:
             axis.set_ylabel("")
@@ -94,7 +93,7 @@ def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
 
 
 def _has_curves(rows: list[Row], panel: Panel) -> bool:
-    pairs = ((row, panel.of(row["arm"])) for row in rows)
+    pairs = ((row, panel.curve_of(row["arm"])) for row in rows)
     return any(metric is not None and mean_curve([row], metric, "steps") is not None for row, metric in pairs)
 
 

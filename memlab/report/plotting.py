@@ -31,28 +31,23 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 
-Metric = str | Mapping[str, str]  # a row's key; by arm, where arms measure the same under different names
-
 
 @dataclass(frozen=True)
 class Panel:
     """One quantity of a figure.
 
-    metric: which; name: what it is called on the axes, without the unit; limits: of the axes, in the unit shown.
+    metric: a row's key; name: what it is called on the axes, without the unit; limits: of the axes, in the unit shown;
+    curves: by arm, the metric of its validations, where they do not have `metric` under that name; arms that are not
+    named have no curve then.
     """
 
-    metric: Metric
+    metric: str
     name: str
     limits: tuple[float, float] | None = None
+    curves: Mapping[str, str] | None = None
 
-    def of(self, arm: str) -> str | None:
-        """The arm's metric, None if it has none."""
-        return self.metric if isinstance(self.metric, str) else self.metric.get(arm)
-
-    @property
-    def any(self) -> str:
-        """One of its metrics: all are shown in the same unit."""
-        return self.metric if isinstance(self.metric, str) else next(iter(self.metric.values()))
+    def curve_of(self, arm: str) -> str | None:
+        return self.metric if self.curves is None else self.curves.get(arm)
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,11 @@ def test_a_metric_that_no_validation_has_gives_no_curve() -> None:
     assert mean_curve([row(stage([0.1, 0.2, 0.3]))], "clm/token_accuracy", "steps") is None
 
 
-def test_a_panel_may_name_a_metric_by_arm() -> None:
+def test_a_panel_may_name_the_metric_of_curves_by_arm() -> None:
     rows = [row(stage([0.1, 0.2, 0.3])), row(stage([0.4, 0.5, 0.6]), arm="b"), row(stage([0.7] * 3), arm="c")]
     rows[1]["stages"][0]["curve"]["clm/token_accuracy"] = [0.9, 0.9, 0.9]
-    panel = Panel({"a": "token_accuracy", "b": "clm/token_accuracy"}, "next-token accuracy")
+    curves = {"a": "token_accuracy", "b": "clm/token_accuracy"}
+    panel = Panel("clm/token_accuracy", "next-token accuracy", curves=curves)
     axis = Figure().subplots()
     looks = {arm: Look(arm, "#000000", "-") for arm in "abc"}
     assert draw_curves(axis, rows, panel, looks, "steps") == 1

@@ -52,9 +52,10 @@ def rows(architectures: tuple[str, ...], seeds: int) -> list[Row]:
 def texts(figure: Figure) -> list[Text]:
     """What is written outside the axes' ticks."""
     FigureCanvasAgg(figure).draw()
-    found = [text for axis in figure.axes for text in (*axis.texts, axis.title, axis.xaxis.label, axis.yaxis.label)]
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    found = [text for axis in shown for text in (*axis.texts, axis.title, axis.xaxis.label, axis.yaxis.label)]
     found += [text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
-    found += [label for axis in figure.axes for label in axis.get_yticklabels() if axis.get_yticks().size]
+    found += [label for axis in shown for label in axis.get_yticklabels() if axis.get_yticks().size]
     return [text for text in found if text.get_text()]
 
 
