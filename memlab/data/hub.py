@@ -51,8 +51,6 @@ class Hub(Source):
             if config["max_bytes"] is None:
                 return text_column(datasets.load_dataset(**options), config["text_key"], where)
             stream = datasets.load_dataset(**options, streaming=True)
-            if stream.column_names is None:
-                stream = stream._resolve_features()
             texts = text_column(stream, config["text_key"], where)
             return datasets.Dataset.from_generator(
                 _front, gen_kwargs={"texts": texts, "max_bytes": config["max_bytes"]}, cache_dir=str(cache)
@@ -70,7 +68,7 @@ def _front(texts: "IterableDataset", max_bytes: int) -> Iterator[dict[str, Any]]
 
 
 def _local_files(config: DataConfig) -> list[Path]:
-    """Parquet files of `path`: those of the repository's layout if it has them, or of the folder itself, or a glob's."""
+    """Parquet files of `path`: of the repository's layout if it has them, else of the folder itself, or of a glob."""
     given = Path(config["path"])
     if given.is_dir():
         found = sorted(given.glob(config["files"])) or sorted(given.glob("*.parquet"))

@@ -1,4 +1,7 @@
-"""What a source of documents is. No heavy imports at the top: config errors and fingerprints need `content_hash` alone."""
+"""What a source of documents is.
+
+No heavy imports at the top of it or of a source: config errors and fingerprints need `content_hash` alone.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
