@@ -13,8 +13,8 @@ from safetensors.torch import save
 
 from memlab.allocator import keep_freed_memory
 from memlab.build import build_objective, build_stage, chunks_of, load_weights, start_from
-from memlab.data.module import WindowDataModule
-from memlab.data.prepare import Prepared, prepare
+from memlab.data.module import HeldOutBatches, WindowDataModule, loader_of
+from memlab.data.prepare import Prepared, prepare, prepare_held_out
 from memlab.estimate import Workload, flops_per_step
 from memlab.files import write_atomic, write_json
 from memlab.lit.callbacks import Metrics, ShowProgress
@@ -65,7 +65,7 @@ def _finish_stage(job: Job, workload: Workload) -> None:
     step = resume[1] if resume else 0
     folder.truncate_metrics(training["steps"] if folder.weights.is_file() else step)
     module.batch_number = step * training["accumulate"]
-    data = _data(job, module, prepared, start=module.batch_number)
+    data = _data(job, module, prepared, module.batch_number)
     _speed_up(job, module, data)
     flops = flops_per_step(job.stage)
     loggers = make_loggers(job, parameter_counts(module))
@@ -185,9 +185,7 @@ def _tokens_per_step(job: Job, module: StageModule) -> int:
     return int(training["batch_size"] * training["accumulate"] * _window(module))
 
 
-def _data(
-    job: Job, module: StageModule, prepared: Prepared, *, start: int = 0, windows: int | None = None
-) -> WindowDataModule:
+def _data(job: Job, module: StageModule, prepared: Prepared, start: int) -> WindowDataModule:
     training, settings = job.stage.training, job.settings
     return WindowDataModule(
         prepared,
@@ -196,7 +194,7 @@ def _data(
         seed=training["seed"],
         start_batch=start,
         total_batches=training["steps"] * training["accumulate"],
-        val_windows=windows or settings["validate_windows"],
+        val_windows=settings["validate_windows"],
         workers=settings["workers"],
         pin_memory=torch.cuda.is_available(),
     )
@@ -237,15 +235,20 @@ def _evaluate(job: Job, module: StageModule) -> tuple[dict[str, Any], list[dict[
     for evaluation in job.missing:
         prepared = prepared_of(job)
         if evaluation.other_text:
-            prepared = prepare(evaluation.data, job.config["tokenizer"], prepared.path.parent, tokenizer_of=prepared)
+            prepared = prepare_held_out(evaluation.data, prepared, prepared.path.parent)
         measured = _module(job, module.model, build_objective(evaluation.objective), prepared)
-        data = _data(job, measured, prepared, windows=job.settings["evaluate_windows"])
-        by_table = evaluate(_trainer(job, [], []), measured, data.val_dataloader(), prepared.vocab)
+        batches = HeldOutBatches(
+            prepared.tokens("val"),
+            _window(measured),
+            job.stage.training["batch_size"],
+            job.settings["evaluate_windows"],
+        )
+        by_table = evaluate(_trainer(job, [], []), measured, loader_of(batches), prepared.vocab)
         result = by_table if evaluation.other_objective else unnested(by_table)
         job.folder.write_evaluation(evaluation.file, evaluation.settings, result)
         if evaluation is job.evaluations[0]:
             if module.model.regenerates:
-                samples = reconstructions(measured, data.val_set[0][:SAMPLES], prepared)
+                samples = reconstructions(measured, batches[0][:SAMPLES], prepared)
             job.folder.write_samples(samples)
     own: dict[str, Any] = job.folder.read_evaluation()["metrics"]
     return own, samples

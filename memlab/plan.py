@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from memlab.checks import check
-from memlab.data.prepare import data_hash
+from memlab.data.prepare import data_hash, held_out_hash
 from memlab.files import read_json
 from memlab.fingerprint import digest, fingerprint
 from memlab.run_folder import RunFolder
@@ -186,6 +186,11 @@ def _data_hash(data: str, tokenizer: str) -> str:
     return data_hash(json.loads(data), json.loads(tokenizer))
 
 
+@lru_cache
+def _held_out_hash(data: str, tokenizer_of: str) -> str:
+    return held_out_hash(json.loads(data), tokenizer_of)
+
+
 def _start(job: Job, part: str) -> _Start:
     return _Start(job.folder.path, job.folder.fingerprint, part)
 
@@ -224,8 +229,7 @@ def _evaluations(config: Config, stage: Stage, hash_: str) -> tuple[Evaluation, 
     if config["evaluation"]["objective"] is not None:
         objectives.append(_objective(config["evaluation"]["objective"]))
     if config["evaluation"]["data"] is not None:
-        other = _data_hash(json.dumps(config["evaluation"]["data"]), json.dumps(config["tokenizer"]))
-        texts.append(f"{other}, tokens of {hash_}")
+        texts.append(_held_out_hash(json.dumps(config["evaluation"]["data"]), hash_))
     found = [_evaluation(config, objective, stage, text) for text in texts for objective in objectives]
     return tuple(e for place, e in enumerate(found) if e.settings not in [before.settings for before in found[:place]])
 

@@ -34,7 +34,8 @@ def test_every_option_composes_and_steps(option: str, architecture: str, corpus:
     if option in NEEDS:
         option = f"{NEEDS[option]},{option}"
     smoke = [] if option.startswith("scale=") else ["scale=smoke"]
-    text = [] if option == "data=python_source" else ["data=text_files", f"data.path={corpus}"]
+    own_text = option.startswith("data=") and option != "data=text_files"
+    text = [] if own_text else ["data=text_files", f"data.path={corpus}"]
     given = [
         *smoke,
         *text,
@@ -63,6 +64,7 @@ def test_every_option_composes_and_steps(option: str, architecture: str, corpus:
 def test_paper_scale_is_the_published_set_up(architecture: str, corpus: Path) -> None:
     """Science, "Published training set-up": Figure 4."""
     config = compose_sweep(["scale=paper", "arm=curriculum", f"architecture={architecture}"]).configs[0]
+    assert (config.data.name, config.data.max_bytes) == ("fineweb_edu", None)
     autoencoder, blank, copy = plan(config)
     assert config.scale.sequence == 1024 and config.tokenizer.vocab == 8000
     for job in (autoencoder, blank, copy):
@@ -83,3 +85,10 @@ def test_paper_scale_is_the_published_set_up(architecture: str, corpus: Path) ->
         assert model["decoder"]["heads"] == 4
     assert [job.stage.training["steps"] for job in (autoencoder, blank, copy)] == [200_000, 100_000, 100_000]
     assert copy.stage.training["batch_size"] == 64
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_source_on_the_command_line_wins_over_the_scale_s(order: int) -> None:
+    config = compose_sweep(["scale=paper", "data=python_source"][::order]).configs[0]
+    assert (config.scale.name, config.data.name) == ("paper", "python_source")
+    assert "repository" not in config.data

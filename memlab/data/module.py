@@ -47,11 +47,14 @@ class TrainBatches(IterableDataset[Tensor]):
 
 
 class HeldOutBatches(Dataset[Tensor]):
-    """The same `count` held-out windows every time, in order; the last batch may be short."""
+    """The same `count` held-out windows every time, in order; the last batch may be short.
+
+    Raises ValueError for less text than one window.
+    """
 
     def __init__(self, tokens: np.ndarray, window: int, batch_size: int, count: int) -> None:
-        windows = len(tokens) // window
-        chosen = np.random.default_rng(0).permutation(windows)[:count]
+        _require_windows(tokens, 1, window, "held-out")
+        chosen = np.random.default_rng(0).permutation(len(tokens) // window)[:count]
         self.tokens = tokens
         self.window = window
         self.batches = np.split(np.sort(chosen), range(batch_size, len(chosen), batch_size))
@@ -91,32 +94,30 @@ class WindowDataModule(LightningDataModule):
         pin_memory: bool = False,
     ) -> None:
         super().__init__()
-        tokens = {split: prepared.tokens(split) for split in ("train", "val")}
-        for split, needed in (("train", batch_size), ("val", 1)):
-            if len(tokens[split]) < needed * window:
-                raise ValueError(
-                    f"the {split} split has {len(tokens[split]):,} tokens, fewer than {needed} window(s) of {window}:"
-                    " take more text (data.max_bytes), a lower batch_size or shorter chunks"
-                )
-        self.train_set = TrainBatches(
-            tokens["train"], window, batch_size, seed=seed, start=start_batch, total=total_batches
-        )
-        self.val_set = HeldOutBatches(tokens["val"], window, batch_size, val_windows)
+        tokens = prepared.tokens("train")
+        _require_windows(tokens, batch_size, window, "training")
+        self.train_set = TrainBatches(tokens, window, batch_size, seed=seed, start=start_batch, total=total_batches)
+        self.val_set = HeldOutBatches(prepared.tokens("val"), window, batch_size, val_windows)
         self.workers = workers
         self.pin_memory = pin_memory
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        return self._loader(self.train_set)
+        return loader_of(self.train_set, self.workers, self.pin_memory)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        return self._loader(self.val_set)
+        return loader_of(self.val_set, self.workers, self.pin_memory)
 
-    def _loader(self, batches: Dataset[Tensor]) -> DataLoader[Tensor]:
-        # batch_size=None: an item is a whole batch already.
-        return DataLoader(
-            batches,
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.workers > 0,
+
+def loader_of(batches: Dataset[Tensor], workers: int = 0, pin_memory: bool = False) -> DataLoader[Tensor]:
+    """The loader of a dataset whose items are whole batches already."""
+    return DataLoader(
+        batches, batch_size=None, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0
+    )
+
+
+def _require_windows(tokens: np.ndarray, needed: int, window: int, split: str) -> None:
+    if len(tokens) < needed * window:
+        raise ValueError(
+            f"the {split} text has {len(tokens):,} tokens, fewer than {needed} window(s) of {window}: take more text"
+            " (data.max_bytes), a lower batch_size or shorter chunks"
         )

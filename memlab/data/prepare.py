@@ -1,6 +1,7 @@
 """Text to token arrays, once: split by document, a tokenizer of the training split, memory-mapped files.
 
 <root>/<hash>/  tokenizer.json  train.bin  val.bin  token_bytes.npy  meta.json
+A corpus in another corpus's tokens (`prepare_held_out`) is the same without train.bin.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memlab.data.sources import content_hash, load_documents
+from memlab.data.sources import PLACES, content_hash, load_documents
 from memlab.files import read_json, write_atomic, write_json
 from memlab.locks import locked
 from memlab.progress import Bar, Bars
@@ -78,11 +79,19 @@ def check_tokenizer(tokenizer: Config) -> None:
 def data_hash(data: Config, tokenizer: Config) -> str:
     """12 hexadecimal digits of what makes the tokens: the text itself, its split, the tokenizer. No heavy imports."""
     check_tokenizer(tokenizer)
+    return _hash(data, dict(tokenizer))
+
+
+def held_out_hash(data: Config, tokenizer_of: str) -> str:
+    """The hash of `data` in the tokens of a corpus that has the hash `tokenizer_of`. No heavy imports."""
+    return _hash(data, {"of": tokenizer_of})
+
+
+def _hash(data: Config, tokenizer: dict[str, Any]) -> str:
     if not 0 < data["val"] < 1:
         raise ValueError(f"data.val={data['val']}: choose a share between 0 and 1")
-    # `path` and `text_key` say where the text is, not what it is; text_key picks a column, so it counts.
-    chosen = {key: value for key, value in data.items() if key not in ("name", "path")}
-    text = json.dumps([DATA_VERSION, content_hash(data), chosen, dict(tokenizer)], sort_keys=True)
+    chosen = {key: value for key, value in data.items() if key not in PLACES}
+    text = json.dumps([DATA_VERSION, content_hash(data), chosen, tokenizer], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -91,17 +100,31 @@ def prepare(data: Config, tokenizer: Config, root: Path) -> Prepared:
 
     Raises ValueError for a source without text and a vocabulary larger than the text supports.
     """
-    final = root / data_hash(data, tokenizer)
+    return _prepare(data, tokenizer, root / data_hash(data, tokenizer))
+
+
+def prepare_held_out(data: Config, tokenizer_of: Prepared, root: Path) -> Prepared:
+    """The split `val` alone of `data`, in the tokens of another corpus: text to evaluate the other's models on.
+
+    Raises ValueError for a source without text.
+    """
+    return _prepare(data, tokenizer_of, root / held_out_hash(data, tokenizer_of.hash))
+
+
+def _prepare(data: Config, tokenizer: Config | Prepared, final: Path) -> Prepared:
     if not (final / "meta.json").is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        with locked(root / f".{final.name}.lock", "another process prepares the same text: waiting for it"):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with locked(final.parent / f".{final.name}.lock", "another process prepares the same text: waiting for it"):
             if not (final / "meta.json").is_file():
                 _make(data, tokenizer, final)
     return Prepared(final)
 
 
-def _make(data: Config, tokenizer_config: Config, final: Path) -> None:
-    """Everything is written into a folder beside `final`, which is then renamed: it is there whole or not at all."""
+def _make(data: Config, given: Config | Prepared, final: Path) -> None:
+    """`given`: how to train a tokenizer, or the corpus that has one.
+
+    Everything is written into a folder beside `final`, which is then renamed: it is there whole or not at all.
+    """
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}-"))
     try:
         with Bars(after=2.0) as bars:
@@ -109,15 +132,19 @@ def _make(data: Config, tokenizer_config: Config, final: Path) -> None:
             documents = load_documents(data, temporary / "datasets")
             bar.update(1.0, "splitting by document")
             splits = _split(documents, data["val"], data["max_bytes"])
-            bar.update(1.2, "training the tokenizer")
-            tokenizer = _train_tokenizer(splits["train"], tokenizer_config["vocab"])
+            if isinstance(given, Prepared):
+                tokenizer = given.tokenizer
+                del splits["train"]
+            else:
+                bar.update(1.2, "training the tokenizer")
+                tokenizer = _train_tokenizer(splits["train"], given["vocab"])
             write_atomic(temporary / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
             bar.update(2.0, "tokenising")
             meta = _tokenise(splits, tokenizer, temporary, bar)
         del documents, splits  # they map files of the folder that goes
-        shutil.rmtree(temporary / "datasets")
+        shutil.rmtree(temporary / "datasets", ignore_errors=True)  # not every source has a copy there
         np.save(temporary / "token_bytes.npy", _token_bytes(tokenizer))
-        write_json(temporary / "meta.json", {"source": data["name"], "vocab": tokenizer_config["vocab"], **meta})
+        write_json(temporary / "meta.json", {"source": data["name"], "vocab": tokenizer.get_vocab_size(), **meta})
         temporary.chmod(0o755)
         shutil.rmtree(final, ignore_errors=True)  # what an older version left without a meta.json
         temporary.rename(final)
@@ -126,12 +153,19 @@ def _make(data: Config, tokenizer_config: Config, final: Path) -> None:
 
 
 def _split(documents: "Dataset", val: float, max_bytes: int | None) -> dict[str, "Dataset"]:
-    """Documents in the order of their hash, up to `max_bytes`; those with the lowest hashes are held out."""
+    """Documents in the order of their origin's hash, up to `max_bytes`; those with the lowest hashes are held out.
+
+    A document is its own origin where there is no column `origin` (memlab/data/source.py).
+    """
+    key = "origin" if "origin" in documents.column_names else "text"
     hashed: dict[str, tuple[int, int]] = {}  # the same text twice is one document: it must not stand in both splits
-    for index, text in enumerate(_texts(documents)):
-        if text:
-            content = text.encode(errors="replace")
-            hashed.setdefault(hashlib.sha256(content).hexdigest(), (index, len(content)))
+    index = 0
+    for rows in documents.iter(BATCH):
+        for origin, text in zip(rows[key], rows["text"], strict=True):
+            if origin:
+                name = hashlib.sha256(origin.encode(errors="replace")).hexdigest()
+                hashed.setdefault(name, (index, len(text.encode(errors="replace"))))
+            index += 1
     chosen: list[str] = []
     size = 0
     for name in sorted(hashed):
@@ -139,14 +173,16 @@ def _split(documents: "Dataset", val: float, max_bytes: int | None) -> dict[str,
             break
         chosen.append(name)
         size += hashed[name][1]
-    if len(chosen) < 2:
-        raise ValueError(
-            f"{len(chosen)} document(s) with text: training and validation need one each. Cut the text into several"
-            " files, or write .jsonl with a document per line"
-        )
-    held_out = min(max(1, round(val * len(chosen))), len(chosen) - 1)
+    held_out = min(max(1, round(val * len(chosen))), max(0, len(chosen) - 1))
     names = {"val": chosen[:held_out], "train": chosen[held_out:]}
-    return {split: documents.select([hashed[name][0] for name in names[split]]) for split in SPLITS}
+    rows_of = {split: [hashed[name][0] for name in names[split] if hashed[name][1]] for split in SPLITS}
+    if not all(rows_of.values()):
+        raise ValueError(
+            f"{sum(map(len, rows_of.values()))} document(s) with text: training and validation need one each. Take more"
+            " text (data.max_bytes), cut it into several files, or write .jsonl with a document per line"
+        )
+    texts = documents.select_columns(["text"])
+    return {split: texts.select(rows) for split, rows in rows_of.items()}
 
 
 def _texts(documents: "Dataset") -> Iterator[str]:

@@ -62,5 +62,5 @@ def test_loaders_keep_the_order_with_any_number_of_workers(prepared: Prepared) -
 
 
 def test_too_little_text_is_said(prepared: Prepared) -> None:
-    with pytest.raises(ValueError, match=r"val split has .* fewer than 1 window"):
+    with pytest.raises(ValueError, match=r"held-out text has .* fewer than 1 window"):
         WindowDataModule(prepared, window=40_000, batch_size=1, seed=0, total_batches=1)
