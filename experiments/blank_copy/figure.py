@@ -10,4 +10,4 @@ from memlab.report.plotting import Panel
 
 def draw(rows: list[Row], expected: Expected, path: Path) -> None:
     """Write the figures to `path` (.png) and figure_cost.png, with .svg and .pdf beside them."""
-    standard_figures(rows, expected, path, Panel("token_accuracy", "token accuracy of blank copying"))
+    standard_figures(rows, expected, path, Panel("token_accuracy", "token accuracy"))

@@ -15,9 +15,9 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
     panels = [
         Panel(
             f"{task}/token_accuracy",
-            f"token accuracy of {name}",
+            f"{name} accuracy",
             curves={f"{task}_only": "token_accuracy"} | dict.fromkeys(BOTH, f"{task}/token_accuracy"),
         )
-        for task, name in (("clm", "the next token"), ("copy", "delimited copying"))
+        for task, name in (("clm", "next-token"), ("copy", "copying"))
     ]
     standard_figures(rows, expected, path, *panels)

@@ -14,6 +14,6 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
         rows,
         expected,
         path,
-        Panel("token_accuracy", "token accuracy of regenerating"),
+        Panel("token_accuracy", "token accuracy"),
         Panel("entropy_ratio", "entropy ratio"),
     )
