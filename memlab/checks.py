@@ -18,6 +18,7 @@ CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
 
 def check(config: Config) -> None:
     """Values that no composed config may have, whatever the point. Raises ValueError for the first one found."""
+    _check_whole_numbers(config)
     _check_numbers(config)
     scale, architecture = config["scale"], config["architecture"]
     if scale["sequence"] != scale["chunks"] * scale["chunk_length"]:
@@ -41,7 +42,7 @@ def check(config: Config) -> None:
         raise ValueError(f"trainer.devices={config['trainer']['devices']}: one device a run, for now")
 
 
-def _check_numbers(config: Config) -> None:
+def _check_whole_numbers(config: Config) -> None:
     scale, architecture, trainer = config["scale"], config["architecture"], config["trainer"]
     positive = {
         **{f"scale.{key}": scale[key] for key in ("chunks", "chunk_length", "sequence")},
@@ -69,11 +70,16 @@ def _check_numbers(config: Config) -> None:
         for key, value in values.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{key}={value}: choose a whole number of at least {least}")
-    optimizer = config["optimizer"]
+
+
+def _check_numbers(config: Config) -> None:
+    architecture, optimizer = config["architecture"], config["optimizer"]
     numbers = {f"optimizer.{key}": optimizer[key] for key in ("lr", "weight_decay", "warmup")}
     numbers["optimizer.clip"] = 1.0 if optimizer["clip"] is None else optimizer["clip"]
     numbers["architecture.embedding_std"] = architecture["embedding_std"]
-    numbers["data.val"] = config["data"]["val"]
+    texts = {"data": config["data"], "evaluation.data": config["evaluation"]["data"] or {}}
+    for key in ("val", "max_bytes"):
+        numbers |= {f"{name}.{key}": text.get(key) or 0 for name, text in texts.items()}
     betas = optimizer["betas"]
     if not isinstance(betas, list) or len(betas) != 2:
         raise ValueError(f"optimizer.betas={betas}: give two numbers, optimizer.betas=[0.9,0.999]")

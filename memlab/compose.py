@@ -16,6 +16,7 @@ from memlab import paths
 
 # Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
 _NEUTRAL = {"logger", "runs_dir", "dry_run", "trainer.threads", "trainer.workers", "experiment", "scale"}
+ARM_GROUPS = {"encoder", "curriculum", "objective"}
 _NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
 
@@ -77,6 +78,8 @@ def _compose(overrides: list[str]) -> Sweep:
         OmegaConf.resolve(config)
         if config.curriculum.name != "single" and any(o.split("=")[0].split(".")[0] == "objective" for o in point):
             raise ValueError(f"objective= has no say in curriculum={config.curriculum.name}: its stages have their own")
+        if config.arm is not None and (taken := ARM_GROUPS & {o.lstrip("+").split("=")[0] for o in point}):
+            raise ValueError(f"{min(taken)}= with arm={config.arm}, which chooses it: leave out one of them")
         configs.append(config)
     as_it_is = {o.input_line for o in defaults}
     changes = [

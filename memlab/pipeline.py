@@ -26,7 +26,7 @@ from memlab.lit.module import StageModule
 from memlab.locks import locked
 from memlab.models import LanguageModel, MemoryModel, Stack
 from memlab.objectives import Objective
-from memlab.plan import Job
+from memlab.plan import Evaluation, Job
 from memlab.progress import Bars, console, duration
 from memlab.provenance import commit, hardware, peak_memory, versions
 
@@ -106,8 +106,9 @@ def _finish_stage(job: Job, workload: Workload) -> None:
 
 
 def _evaluate_again(job: Job) -> None:
-    module = _build(job, prepared_of(job))
-    load_weights(module.model, job.folder.weights, "all")
+    model, objective = build_stage(job.stage)
+    load_weights(model, job.folder.weights, "all")
+    module = _module(job, model, objective, prepared_of(job))
     _evaluate(job, module)
     _say_finished(job)
 
@@ -149,7 +150,8 @@ def _speed_up(job: Job, module: StageModule, data: WindowDataModule) -> None:
     if settings["compile"] if settings["compile"] is not None else _on_gpu(settings):
         for stack in (part for part in model.modules() if isinstance(part, Stack)):
             stack.compile()
-    if settings["cache_embeddings"] and job.stage.freeze_encoder and isinstance(model, MemoryModel):
+    # Memories of a fresh token embedding, which is trained, do not stay what they were.
+    if settings["cache_embeddings"] and job.stage.freeze_encoder is True and isinstance(model, MemoryModel):
         windows = data.train_set
         spec, training = job.stage.model, job.stage.training
         keys = ("encoder", "chunk_length", "memories", "skip", "compression")
@@ -252,6 +254,23 @@ def _evaluate(job: Job, module: StageModule) -> tuple[dict[str, Any], list[dict[
             job.folder.write_samples(samples)
     own: dict[str, Any] = job.folder.read_evaluation()["metrics"]
     return own, samples
+
+
+def require_texts(job: Job) -> None:
+    """Raises ValueError if a text to train or evaluate on is not to be had, or too short."""
+    for evaluation in job.evaluations:
+        _evaluation_of(job, evaluation)
+
+
+def _evaluation_of(job: Job, evaluation: Evaluation) -> tuple[Objective, Prepared, HeldOutBatches]:
+    """What scores, the text in tokens, and its windows."""
+    prepared = prepared_of(job)
+    if evaluation.other_text:
+        prepared = prepare_held_out(evaluation.data, prepared, prepared.path.parent)
+    objective = build_objective(evaluation.objective)
+    window = objective.window(chunks_of(job.stage), job.stage.model["chunk_length"])
+    training, windows = job.stage.training, job.settings["evaluate_windows"]
+    return objective, prepared, HeldOutBatches(prepared.tokens("val"), window, training["batch_size"], windows)
 
 
 def _save_weights(module: StageModule, path: Path) -> None:

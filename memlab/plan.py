@@ -21,14 +21,15 @@ from memlab.fingerprint import digest, fingerprint
 from memlab.run_folder import RunFolder
 
 Config = dict[str, Any]
-MODELS = ("memory", "autoencoder", "causal", "encoder", "full_context", "recurrent")
+WITHOUT_ENCODER = ("full_context", "recurrent")
+MODELS = ("memory", "autoencoder", "causal", "encoder", *WITHOUT_ENCODER)
 
 
 @dataclass(frozen=True)
 class Stage:
     """Everything that shapes a stage's weights, as plain values. `name` names its folder and is not hashed."""
 
-    name: str
+    name: str  # one for all stages that can be equal, whichever group asks for them
     model: Config  # what memlab.build makes a model from
     objective: Config  # _target_ and its parameters
     data: Config  # hash of the prepared tokens, vocabulary
@@ -112,10 +113,12 @@ def plan(composed: DictConfig) -> list[Job]:
                     raise ValueError(f"{group}.stages.{name}.init_from={before}: not an earlier stage {list(named)}")
                 parent = named[before]
                 start = _start(parent, "all" if parent.stage.model["kind"] == kind else "encoder")
+            if kind in WITHOUT_ENCODER and (source is not None or encoder["freeze"]):
+                raise ValueError(f"{group}.stages.{name}.model={kind} has no encoder: take encoder=none")
             if name in named:
                 raise ValueError(f"{group}.stages.{name}: the encoder has a stage of that name, choose another")
             stage = Stage(
-                name=name if group == "encoder" else spec.get("name") or spec["objective"]["name"],
+                name=spec.get("name") or (name if group == "encoder" else spec["objective"]["name"]),
                 model=_model(config, kind, skip if group == "curriculum" else 0),
                 objective=_objective(spec["objective"]),
                 data={"hash": hash_, "vocab": config["tokenizer"]["vocab"]},
@@ -201,7 +204,7 @@ def _model(config: Config, kind: str, skip: int) -> Config:
     if kind not in MODELS:
         raise ValueError(f"model={kind} of a stage: choose one of {', '.join(MODELS)}")
     model = {"kind": kind, "chunk_length": scale["chunk_length"], "embedding_std": architecture["embedding_std"]}
-    if kind in ("full_context", "recurrent"):
+    if kind in WITHOUT_ENCODER:
         model |= {"chunks": scale["chunks"], "decoder": architecture["decoder"]}
         return model | ({"detach_every": architecture["detach_every"]} if kind == "recurrent" else {})
     model["encoder"] = architecture["encoder"]

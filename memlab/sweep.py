@@ -43,10 +43,11 @@ class Session:
         if not all(job.done for jobs in chains for job in jobs):
             for jobs in chains:
                 self.workload.expect(jobs)
-            from memlab.pipeline import prepared_of
+            from memlab.pipeline import require_texts
 
-            for data in {job.stage.data["hash"]: job for jobs in chains for job in jobs}.values():
-                prepared_of(data)
+            texts = {(e.file, job.stage.data["hash"]): job for jobs in chains for job in jobs for e in job.evaluations}
+            for job in texts.values():
+                require_texts(job)
         if sweep.is_experiment:
             _write_points(sweep, chains)
 

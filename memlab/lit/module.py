@@ -56,6 +56,7 @@ class StageModule(LightningModule):
         self.warmup = min(warmup, steps // 10)
         self.batch_number = start_batch
         self.free_running_windows = free_running_windows
+        self.predicted = 0  # windows of an evaluation so far
         self.generator = torch.Generator()
         # From the number of a training batch and its tokens to the memories of its chunks, where those are kept.
         self.known_memories: Callable[[int, Tensor], Tensor] | None = None
@@ -77,7 +78,7 @@ class StageModule(LightningModule):
     def validation_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Sums]]:
         return {"sums": self.objective.losses(self.model, tokens_BT, **self.layout)[1]}
 
-    def predict_step(self, tokens_BT: Tensor, number: int) -> dict[str, dict[str, Tensor]]:
+    def predict_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Tensor]]:
         """By table: "loss", "correct", "count", "bytes" of each window's scored tokens, (R,) each.
 
         Of the first windows also "free_correct" and "free_count", for tables that are decoded greedily.
@@ -93,7 +94,8 @@ class StageModule(LightningModule):
             }
             for table in tables
         }
-        left = self.free_running_windows - number * len(tokens_BT)  # all batches but the last are of one size
+        left = self.free_running_windows - self.predicted
+        self.predicted += len(tokens_BT)
         if left > 0:
             free = free_running_sums(self.model, self.objective, tokens_BT[:left], **self.layout)
             for name, counts in free.items():

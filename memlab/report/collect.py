@@ -71,7 +71,13 @@ def _row(point: Point) -> Row:
     windows: dict[str, Any] = {}
     for asked in point.get("evaluations", [OWN_EVALUATION]):
         evaluation, prefix = _read(run.path / asked["file"]), asked["prefix"]
-        row.update(_numbers(evaluation.get("metrics", {}), prefix))
+        metrics = _numbers(evaluation.get("metrics", {}), prefix)
+        if twice := sorted(row.keys() & metrics.keys()):
+            raise ValueError(
+                f"{run.path.name} has {twice[0]} from two evaluations, which no table tells apart: leave out"
+                " objective@evaluation.objective= or the stage's own objective"
+            )
+        row.update(metrics)
         windows.update(_windows(evaluation.get("windows", {}), prefix))
     for key in COSTS:
         row[key] = sum(stage[key] for stage in stages)

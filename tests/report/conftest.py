@@ -19,7 +19,10 @@ ENCODERS = ("autoencoder", "causal")
 CHAINS = {
     "no_memory": ["main"],
     "trainable": ["main"],
+    "causal_direct_copy": ["causal", "main"],
+    "memory_direct_copy": ["main", "main"],
     "direct_copy": ["autoencoder", "main"],
+    "direct_copy_fresh": ["autoencoder", "main"],
     "headed_decoder": ["autoencoder", "main"],
     "blank_copy": ["autoencoder", "main"],
     "blank_copy_longer": ["autoencoder", "main"],

@@ -19,7 +19,10 @@ from memlab.report.report import Report
 MakePoint = Callable[..., Point]
 ACCURACY = {
     "no_memory": 0.30,
+    "causal_direct_copy": 0.33,
+    "memory_direct_copy": 0.34,
     "direct_copy": 0.42,
+    "direct_copy_fresh": 0.38,
     "blank_copy": 0.90,
     "blank_copy_longer": 0.92,
     "curriculum": 0.95,
@@ -54,7 +57,7 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     assert "headed_decoder_beats_flat[transformer]" not in verdicts
     with (report.folder / "results.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert [line["arm"] for line in lines[:6]] == ["no_memory"] * 3 + ["direct_copy"] * 3  # expected.yaml's order
+    assert [line["arm"] for line in lines[:6]] == ["no_memory"] * 3 + ["causal_direct_copy"] * 3  # expected.yaml's order
     assert "windows" not in lines[0] and "stages" not in lines[0]
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         assert (report.folder / f"figure{suffix}").read_bytes().startswith(magic)
