@@ -16,6 +16,7 @@ from memlab import paths
 
 # Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
 _NEUTRAL = {"logger", "runs_dir", "dry_run", "trainer.threads", "trainer.workers", "experiment", "scale"}
+POINTS = {"architecture", "arm", "seed"}  # what an experiment sweeps
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 _NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
 
@@ -43,6 +44,11 @@ class Sweep:
     @property
     def scale(self) -> str:
         return str(self.configs[0].scale.name)
+
+    @property
+    def other_changes(self) -> list[str]:
+        """Those that do not just say how many of the experiment's points to run."""
+        return [change for change in self.changes if change.split("=")[0] not in POINTS]
 
     @property
     def command(self) -> str:

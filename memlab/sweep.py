@@ -132,6 +132,10 @@ def _points(sweep: Sweep) -> list[Point]:
     return kept
 
 
+def all_finished(sweep: Sweep) -> bool:
+    return all(map(is_finished, _points(sweep)))
+
+
 def make_sweep_report(sweep: Sweep) -> Any:
     """Writes and prints the report of a sweep's finished points.
 

@@ -17,6 +17,7 @@ from memlab.estimate import Workload
 from memlab.models import Stack
 from memlab.pipeline import run_chain
 from memlab.plan import plan
+from memlab.sweep import make_sweep_report
 from tests.conftest import ROOT, smoke
 
 
@@ -47,6 +48,27 @@ def test_adding_a_mixer(corpus: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     jobs = plan(compose_sweep(given).configs[0])
     run_chain(jobs, Workload())
     assert all(job.folder.finished for job in jobs)
+
+
+def test_adding_an_experiment(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm, experiment, expected = blocks("adding-an-experiment.md", "yaml")
+    (figure,) = blocks("adding-an-experiment.md", "python")
+    shutil.copytree(paths.conf(), tmp_path / "conf")
+    (tmp_path / "conf" / "arm" / "two_memories.yaml").write_text(arm)
+    (tmp_path / "conf" / "experiment" / "memories.yaml").write_text(experiment)
+    folder = tmp_path / "experiments" / "memories"
+    folder.mkdir(parents=True)
+    (folder / "expected.yaml").write_text(expected)
+    (folder / "figure.py").write_text(figure)
+    monkeypatch.setattr(paths, "conf", lambda: tmp_path / "conf")
+    monkeypatch.setattr(paths, "experiments", lambda: tmp_path / "experiments")
+
+    sweep = compose_sweep([*smoke(corpus, tmp_path / "runs"), "+experiment=memories"])
+    for config in sweep.configs:
+        run_chain(plan(config), Workload())
+    report = make_sweep_report(sweep)
+    assert [row["arm"] for row in report.rows] == ["trainable", "two_memories"]
+    assert report.claims[0]["holds"] is not None and len(report.pictures) == 2
 
 
 def test_links_in_documents_lead_somewhere() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from memlab import paths
+from memlab.report.report import as_dict
+from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command
 
@@ -34,6 +36,14 @@ def test_every_experiment_has_its_files() -> None:
     for name in EXPERIMENTS:
         for file in ("README.md", "expected.yaml", "figure.py"):
             assert (paths.experiments() / name / file).is_file(), f"{name}/{file}"
+
+
+@pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/*.json")), ids=str)
+def test_committed_results_can_be_drawn(path: Path, tmp_path: Path) -> None:
+    report = redraw(path.parent.parent.name, path.stem, tmp_path)
+    assert (tmp_path / "figure.png").is_file()
+    assert not as_dict(report)["provenance"]["dirty"], "made by the committed code"
+    assert path.with_suffix(".csv").is_file()
 
 
 def test_reproduce_runs_all_and_then_nothing(memlab: Command, tmp_path: Path) -> None:

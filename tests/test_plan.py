@@ -178,3 +178,24 @@ def test_an_evaluation_shapes_no_weights(jobs_of: Any) -> None:
     (plain,) = jobs_of("objective=clm")
     (more,) = jobs_of("objective=clm", "objective@evaluation.objective=copy")
     assert fingerprint(plain.stage) == fingerprint(more.stage)
+
+
+@pytest.mark.parametrize("objective", ["clm", "copy", "combined"])
+def test_a_memory_model_is_one_stage_whoever_asks_for_it(jobs_of: Any, objective: str) -> None:
+    (alone,) = jobs_of(f"objective={objective}")
+    encoder, _ = jobs_of(f"encoder=frozen_memory_{objective}", "curriculum=probe")
+    assert encoder.folder.path == alone.folder.path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("arm=recurrent", "objective=copy"), "objective= with arm=recurrent"),
+        (("arm=recurrent", "encoder=frozen_causal"), "encoder= with arm=recurrent"),
+        (("encoder=frozen_causal", "curriculum.stages.main.model=recurrent"), "model=recurrent has no encoder"),
+        (("data@evaluation.data=python_docs", "evaluation.data.val=abc"), "evaluation.data.val=abc: choose a number"),
+    ],
+)
+def test_what_does_not_go_together_is_said(jobs_of: Any, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        jobs_of(*overrides)

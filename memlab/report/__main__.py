@@ -13,7 +13,7 @@ from memlab.compose import Sweep, compose_sweep
 from memlab.progress import console
 from memlab.report import Report, committed, publish
 from memlab.run import fail
-from memlab.sweep import NothingFinishedError, make_committed_report, make_sweep_report
+from memlab.sweep import NothingFinishedError, all_finished, make_committed_report, make_sweep_report
 
 
 def main() -> None:
@@ -69,19 +69,25 @@ def _every(options: argparse.Namespace) -> int:
 
 
 def _from_either(sweep: Sweep, options: argparse.Namespace) -> tuple[Report | None, str]:
-    """The report of a sweep from its run folders, else from committed results; None without either. And which."""
-    if not options.from_results:
+    """The report of a sweep if all of it is finished, else that of committed results, else of what is finished."""
+    name = options.name or sweep.scale
+    kept = name in committed(str(sweep.experiment))
+    if not (options.from_results or (kept and not all_finished(sweep))):
         try:
             return _from_runs(sweep, options), "drawn from run folders"
         except NothingFinishedError:
             pass
-    name = options.name or sweep.scale
-    if name in committed(str(sweep.experiment)):
+    if kept:
         return make_committed_report(sweep, name), f"drawn from the committed results/{name}.json"
     return None, f"nothing to draw yet, run it first: {sweep.command}"
 
 
 def _from_runs(sweep: Sweep, options: argparse.Namespace) -> Report:
+    if options.publish and not options.name and sweep.other_changes:
+        raise ValueError(
+            f"{', '.join(sweep.other_changes)} makes another experiment than the one in results/{sweep.scale}: give its"
+            " files a name, --name NAME"
+        )
     report: Report = make_sweep_report(sweep)
     if options.publish:
         for path in publish(report, options.name or sweep.scale):

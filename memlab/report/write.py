@@ -52,8 +52,18 @@ def make_report(experiment: str, scale: str, points: Sequence[Point], folder: Pa
 
 
 def publish(report: Report, name: str) -> list[Path]:
-    """Write results/`name`.csv and .json and the figures (PNG and PDF) into the experiment's folder; their paths."""
+    """Write results/`name`.csv and .json and the figures (PNG and PDF) into the experiment's folder; their paths.
+
+    Raises ValueError if rows that are there would be lost.
+    """
     results = _source(report.experiment) / "results"
+    if name in committed(report.experiment):
+        before = {label(row) for row in read_json(results / f"{name}.json")["rows"]}
+        if lost := sorted(before - {label(row) for row in report.rows}):
+            raise ValueError(
+                f"results/{name} has {len(lost)} rows that this sweep lacks ({lost[0]} is one): widen the sweep, or"
+                " give its files another name, --name NAME"
+            )
     kept = [word for word in shlex.split(report.command) if not word.startswith(PRIVATE)]
     report = replace(report, command=shlex.join(kept))
     written = [results / f"{name}.csv", results / f"{name}.json"]
@@ -86,6 +96,10 @@ def redraw(experiment: str, name: str, folder: Path) -> Report:
         known = ", ".join(committed(experiment)) or "none"
         raise ValueError(f"{experiment} has no committed results {name!r}: choose among those it has ({known})")
     kept = read_json(path)
+    if not all("stages" in row for row in kept["rows"]):
+        raise ValueError(
+            f"{path} was written by an older memlab and has no curves: publish it again, {kept['command']}"
+        )
     expected = load_expected(source / "expected.yaml")
     report = Report(
         **{key: kept[key] for key in ("experiment", "scale", "rows", "claims", "command", "unfinished")},

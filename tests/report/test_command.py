@@ -54,6 +54,29 @@ def test_results_can_be_named(report: Report, make_point: MakePoint, experiments
     assert status == 2 and "choose among those it has (other)" in output
 
 
+def test_publishing_loses_no_rows(report: Report, make_point: MakePoint, experiments: Path) -> None:
+    points = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
+    report("+experiment=copy_curriculum", "--publish", points=points)
+    status, output = report("+experiment=copy_curriculum", "--publish", points=points[:1])
+    assert status == 2 and "1 rows that this sweep lacks (architecture=mixer arm=blank_copy seed=0" in output
+
+
+def test_another_experiment_needs_a_name(report: Report, make_point: MakePoint, experiments: Path) -> None:
+    given = ("+experiment=copy_curriculum", "--publish", "optimizer.lr=0.1", "seed=0,1")
+    status, output = report(*given, points=[make_point("curriculum", 0.9)])
+    assert status == 2 and "optimizer.lr=0.1 makes another experiment" in output and "seed" not in output
+    assert report(*given, "--name=lr", points=[make_point("curriculum", 0.9)])[0] == 3
+
+
+def test_complete_runs_before_committed_results_before_parts(report: Report, make_point: MakePoint) -> None:
+    whole = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
+    begun: Point = {**whole[1], "folder": Path("/nowhere"), "stages": [Path("/nowhere")]}
+    assert "copy_curriculum: drawn from run folders" in report("--all", points=[whole[0], begun])[1]
+    report("+experiment=copy_curriculum", "--publish", points=whole)
+    assert "copy_curriculum: drawn from the committed" in report("--all", points=[whole[0], begun])[1]
+    assert "copy_curriculum: drawn from run folders" in report("--all", points=whole)[1]
+
+
 def test_without_runs_it_says_what_to_do(report: Report) -> None:
     status, output = report("+experiment=copy_curriculum", points=[])
     assert status == 2

@@ -57,7 +57,9 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     assert "headed_decoder_beats_flat[transformer]" not in verdicts
     with (report.folder / "results.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert [line["arm"] for line in lines[:6]] == ["no_memory"] * 3 + ["causal_direct_copy"] * 3  # expected.yaml's order
+    assert [line["arm"] for line in lines[:6]] == ["no_memory"] * 3 + [
+        "causal_direct_copy"
+    ] * 3  # expected.yaml's order
     assert "windows" not in lines[0] and "stages" not in lines[0]
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         assert (report.folder / f"figure{suffix}").read_bytes().startswith(magic)
