@@ -74,6 +74,7 @@ def _exponent(line: list[Row], varied: str, key: str) -> float:
 def _draw(groups: list[tuple[str, list[Row]]], picture: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     from memlab.report.plotting import COLOURS, STYLE, save
 
@@ -90,6 +91,8 @@ def _draw(groups: list[tuple[str, list[Row]]], picture: Path) -> None:
                 axis.set_xlabel(NAMES[varied])
                 axis.set_ylabel(name if column == 0 else "")
                 axis.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+                axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
                 axis.minorticks_off()
         handles = {h.get_label(): h for axis in grid.flat for h in axis.get_lines()}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
