@@ -32,7 +32,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Case:
-    """model: memory, causal (full context), recurrent or autoencoder; autocast: bfloat16 or none."""
+    """model: memory, full_context, recurrent or autoencoder; autocast: bfloat16 or none."""
 
     size: Size
     architecture: str
@@ -65,7 +65,7 @@ def all_cases(
         for encoder in encoders:
             yield Case(size, architecture, objective, encoder)
         if objective == "clm" and "none" in encoders:
-            for model in ("causal", "recurrent"):
+            for model in ("full_context", "recurrent"):
                 yield Case(size, architecture, objective, "none", model)
 
 
@@ -78,7 +78,7 @@ def model_spec(case: Case) -> dict[str, Any]:
     encoder = {**stack, "heads": size.heads}
     return {
         "kind": case.model,
-        "chunk_length": size.length * (size.chunks if case.model == "causal" else 1),
+        "chunk_length": size.length,
         "encoder": None if case.encoder == "none" and case.model == "memory" else encoder,
         "decoder": {**stack, "heads": 0 if mixer else size.heads},
         "chunks": size.chunks,

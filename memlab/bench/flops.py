@@ -17,10 +17,10 @@ def flops(case: Case, phase: str) -> float:
     size = case.size
     times = TRAINED if phase in ("step", "forward_backward") else FORWARD
     shift = 0 if phase == "forward" or case.model == "autoencoder" else 1
-    heads = 0 if case.architecture == "mixer" and case.model in ("memory", "recurrent") else size.heads
-    if case.model == "causal":
+    heads = 0 if case.architecture == "mixer" else size.heads  # of decoders
+    if case.model == "full_context":
         positions = size.chunks * size.length
-        body = _stack(case.architecture, size, size.heads, size.batch, positions, positions)
+        body = _stack(case.architecture, size, heads, size.batch, positions, positions)
         return times * (body + _head(case, size.chunks, shift))
     if case.model == "recurrent":
         positions = size.length + 2  # a slot to read and a slot to write

@@ -89,8 +89,11 @@ class TransformerBlock(nn.Module):
         """What the positions `asking` take from those up to themselves, (R, t, D)."""
         rows, positions, width = x_RTD.shape
         if len(asking) == positions:
-            qkv = self.query_key_value(x_RTD)
-            q, k, v = qkv.view(rows, positions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
+            # The values apart: as a part of one tensor they would keep the unrotated queries and keys alive.
+            for_query_key, for_value = self.query_key_value.weight.split((2 * width, width))
+            qk = F.linear(x_RTD, for_query_key).view(rows, positions, 2, self.heads, -1)
+            q, k = qk.permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
+            v = F.linear(x_RTD, for_value).view(rows, positions, self.heads, -1).transpose(1, 2)
             mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
             return mixed.transpose(1, 2).reshape(rows, positions, width)
         for_query, for_key_value = self.query_key_value.weight.split((width, 2 * width))
