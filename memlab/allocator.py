@@ -1,7 +1,7 @@
 """glibc's allocator, told to keep what is freed.
 
-By default it hands large freed blocks back to the system, and has the next step's arrays zeroed page by page again: tens
-of thousands of page faults a step, at no gain in peak memory. What they cost: docs/performance.md.
+By default it hands large freed blocks back to the system, and has the next step's arrays zeroed page by page again:
+tens of thousands of page faults a step, at no gain in peak memory. What they cost: docs/performance.md.
 """
 
 import ctypes
