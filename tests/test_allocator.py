@@ -33,4 +33,6 @@ def test_page_faults_are_saved() -> None:
         )
 
     pages = 3 * 12 * 16 * 2**20 // resource.getpagesize()
-    assert faults("keep") < 0.1 * pages < faults("leave")
+    kept = faults("keep")
+    assert kept < 0.1 * pages
+    assert kept <= faults("leave")  # where the system hands out huge pages, these are few, too

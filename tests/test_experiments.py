@@ -22,9 +22,8 @@ def test_an_experiment_runs_and_answers_its_claims(experiment: str, memlab: Comm
     content = json.loads(report.read_text())
     assert content["unfinished"] == []
     for claim in content["claims"]:
-        # Costs cannot be drawn anew from the windows of one seed.
-        if claim["measured"]["left"]["metric"] != "seconds":
-            assert claim["holds"] is not None, claim
+        # Some quantities, such as costs, cannot be drawn anew from the windows of one seed.
+        assert claim["holds"] is not None or "needs 3 seeds" in claim["measured"]["reason"], claim
     assert (report.parent / "figure.png").stat().st_size > 10_000
     assert "next:" in result.stdout
 

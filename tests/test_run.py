@@ -94,7 +94,7 @@ def test_help_and_config_import_nothing_heavy(flags: list[str], environment: dic
 def test_dry_run_prints_the_plan_and_writes_nothing(memlab: Command, tmp_path: Path) -> None:
     result = memlab("+experiment=copy_curriculum", "dry_run=true", runs=tmp_path)
     assert result.returncode == 0, text(result)
-    assert "9 points, 12 stages" in result.stdout and "to train" in result.stdout
+    assert "12 points, 16 stages" in result.stdout and "to train" in result.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -143,13 +143,13 @@ def test_the_experiment_ends_with_its_report_and_a_second_one_trains_nothing(mem
     assert folder.name.startswith("smoke")
     assert {"report.json", "results.csv", "report.md", "figure.png"} <= {path.name for path in folder.iterdir()}
     report = json.loads((folder / "report.json").read_text())
-    assert {"experiment", "scale", "rows", "claims"} <= {*report} and len(report["rows"]) == 9
+    assert {"experiment", "scale", "rows", "claims"} <= {*report} and len(report["rows"]) == 12
     assert all({"id", "text", "holds", "measured"} <= {*claim} for claim in report["claims"])
 
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/model.safetensors")}
     second = memlab("+experiment=copy_curriculum", runs=tmp_path)
     assert second.returncode == 0
-    assert "steps in" not in second.stdout and second.stdout.count(": finished") == 9
+    assert "steps in" not in second.stdout and second.stdout.count(": finished") == 12
     assert weights == {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/model.safetensors")}
 
     (folder / "report.json").unlink()
