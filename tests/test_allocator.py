@@ -1,4 +1,4 @@
-"""Freed arrays are handed out again without new pages."""
+"""Freed arrays are handed out again without new pages, or not kept at all."""
 
 import platform
 import resource
@@ -36,3 +36,27 @@ def test_page_faults_are_saved() -> None:
     kept = faults("keep")
     assert kept < 0.1 * pages
     assert kept <= faults("leave")  # where the system hands out huge pages, these are few, too
+
+
+MAPPED = """
+import torch
+from memlab.allocator import map_every_array
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+map_every_array()
+before = resident()
+kept, freed = [], []
+for _ in range(256):
+    freed.append(torch.ones(2**15))
+    kept.append(torch.ones(2**15))
+del freed
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: nothing is set there")
+def test_resident_memory_is_what_is_in_use() -> None:
+    """Arrays of 128 KiB, every second one freed: a heap would keep the gaps."""
+    done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
+    kept = 256 * 2**17 // resource.getpagesize()
+    assert kept <= int(done.stdout) < 1.2 * kept

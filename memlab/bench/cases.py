@@ -64,7 +64,7 @@ def all_cases(
             continue
         for encoder in encoders:
             yield Case(size, architecture, objective, encoder)
-        if objective == "clm" and "none" in encoders:
+        if "none" in encoders:
             for model in ("full_context", "recurrent"):
                 yield Case(size, architecture, objective, "none", model)
 

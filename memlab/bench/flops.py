@@ -18,14 +18,6 @@ def flops(case: Case, phase: str) -> float:
     times = TRAINED if phase in ("step", "forward_backward") else FORWARD
     shift = 0 if phase == "forward" or case.model == "autoencoder" else 1
     heads = 0 if case.architecture == "mixer" else size.heads  # of decoders
-    if case.model == "full_context":
-        positions = size.chunks * size.length
-        body = _stack(case.architecture, size, heads, size.batch, positions, positions)
-        return times * (body + _head(case, size.chunks, shift))
-    if case.model == "recurrent":
-        positions = size.length + 2  # a slot to read and a slot to write
-        body = _stack(case.architecture, size, heads, size.chunks * size.batch, positions, positions)
-        return times * (body + _head(case, size.chunks, shift))
     if case.model == "autoencoder":
         encoder = _stack(case.architecture, size, size.heads, size.batch, size.length, 1)
         bridge = size.batch * size.length * size.width * size.width  # D/2 -> D
@@ -39,10 +31,15 @@ def flops(case: Case, phase: str) -> float:
         # The delimited chunk is read from the second scored copy pass on.
         "combined": ((size.chunks - 1 + (half > 1)) * size.batch, (size.chunks, half)),
     }[case.objective]
-    positions = size.chunks + size.length
-    decoded = sum(scored) * size.batch
-    total = times * _stack(case.architecture, size, heads, decoded, positions, positions)
+    passes, positions = {
+        "full_context": (len(scored), size.chunks * size.length),
+        "recurrent": (len(scored) * size.chunks, size.length + 2),  # a slot to read and a slot to write
+        "memory": (sum(scored), size.chunks + size.length),
+    }[case.model]
+    total = times * _stack(case.architecture, size, heads, passes * size.batch, positions, positions)
     total += times * sum(_head(case, chunks, shift) for chunks in scored)
+    if case.model != "memory":
+        return total
     if case.encoder in ("trainable", "frozen"):
         share = times if case.encoder == "trainable" else FORWARD
         total += share * _stack(case.architecture, size, size.heads, rows, size.length, 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from memlab.allocator import keep_freed_memory, return_freed_memory
+from memlab.allocator import map_every_array
 from memlab.bench import flops
 from memlab.bench.cases import Case, Size
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
@@ -129,7 +129,7 @@ def _child(argument: str) -> None:
     side_name, phases = values.pop("side"), values.pop("phases")
     case = Case(**{**values, "size": Size(**values["size"])})
     (torch.ones(64, 64) @ torch.ones(64, 64)).sum().item()  # what the first product loads is not the model's
-    keep_freed_memory()
+    map_every_array()
     before = _resident()
     side = SIDES[side_name](case, make_model(case))
     side.step(0)  # makes the optimizer's state
@@ -138,7 +138,6 @@ def _child(argument: str) -> None:
         for parameter in side.parameters:
             parameter.grad = None
         gc.collect()
-        return_freed_memory()
         _reset_peak(case.device)
         held = torch.cuda.memory_allocated() if case.device == "cuda" else _resident() - before
         _run(side, phase, 1)

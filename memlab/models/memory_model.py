@@ -129,4 +129,5 @@ class MemoryModel(LanguageModel):
         """One decoder call over all passes; returns what stands at the tokens, (B, n, L, D)."""
         passes_RTD = torch.cat((slots_BnSD, tokens_BnLD), dim=2).flatten(0, 1)
         out_RTD: Tensor = self.stack(passes_RTD)
-        return out_RTD[:, slots_BnSD.shape[2] :].unflatten(0, tokens_BnLD.shape[:2])
+        # A copy, as the head takes one in any case: a view would keep what stands at the slots.
+        return out_RTD[:, slots_BnSD.shape[2] :].contiguous().unflatten(0, tokens_BnLD.shape[:2])

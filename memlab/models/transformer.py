@@ -1,5 +1,7 @@
 """Llama-style transformer blocks (shapes: see base.py)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -91,22 +93,27 @@ class TransformerBlock(nn.Module):
         if len(asking) == positions:
             # The values apart: as a part of one tensor they would keep the unrotated queries and keys alive.
             for_query_key, for_value = self.query_key_value.weight.split((2 * width, width))
-            qk = F.linear(x_RTD, for_query_key).view(rows, positions, 2, self.heads, -1)
-            q, k = qk.permute(2, 0, 3, 1, 4)  # each (R, H, T, D/H)
-            v = F.linear(x_RTD, for_value).view(rows, positions, self.heads, -1).transpose(1, 2)
-            mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
-            return mixed.transpose(1, 2).reshape(rows, positions, width)
+            q, k = F.linear(x_RTD, for_query_key).view(rows, positions, 2, self.heads, -1).unbind(2)
+            v = F.linear(x_RTD, for_value).view(rows, positions, self.heads, -1)
+            return attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
         for_query, for_key_value = self.query_key_value.weight.split((width, 2 * width))
         q = F.linear(x_RTD[:, asking.start : asking.stop], for_query).view(rows, len(asking), self.heads, -1)
-        k, v = F.linear(x_RTD, for_key_value).view(rows, positions, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        k, v = F.linear(x_RTD, for_key_value).view(rows, positions, 2, self.heads, -1).unbind(2)
         cos, sin = (angle[asking.start : asking.stop] for angle in rotation)
         mask = None
         if asking.start < positions - 1:  # the last position alone sees everything
             seen = torch.ones(positions, positions, dtype=torch.bool, device=x_RTD.device).tril()
             mask = seen[asking.start : asking.stop]
-        q = rotate(q.transpose(1, 2), (cos, sin))
-        mixed = F.scaled_dot_product_attention(q, rotate(k, rotation), v, attn_mask=mask)
-        return mixed.transpose(1, 2).reshape(rows, len(asking), width)
+        return attention(rotate(q, (cos, sin)), rotate(k, rotation), v, attn_mask=mask)
+
+
+def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Tensor:
+    """Softmax attention of every head, its outputs side by side: (R, t, D). `mask`: as PyTorch's function takes it.
+
+    Heads are turned into place here, as views: the result takes the layout of the queries, so that it is not copied.
+    """
+    q, k, v = (x.transpose(1, 2) for x in (q_RtHd, k_RTHd, v_RTHd))
+    return F.scaled_dot_product_attention(q, k, v, **mask).transpose(1, 2).flatten(2)
 
 
 def rotary_angles(x_RTD: Tensor, head_width: int, theta: float) -> Tensor:
@@ -116,8 +123,8 @@ def rotary_angles(x_RTD: Tensor, head_width: int, theta: float) -> Tensor:
     return positions[:, None] * theta ** (-pairs / head_width)
 
 
-def rotate(x_RHTd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x_RTHd: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Turn feature i and feature i + d/2 of every head as one complex number (the order of Llama's public weights)."""
-    cos, sin = rotation
-    real, imaginary = x_RHTd.chunk(2, dim=-1)
-    return torch.cat((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).to(x_RHTd.dtype)
+    cos, sin = (angle[:, None] for angle in rotation)
+    real, imaginary = x_RTHd.chunk(2, dim=-1)
+    return torch.cat((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).to(x_RTHd.dtype)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from memlab.bench.__main__ import main
 from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, Case, Size, all_cases
 from memlab.bench.flops import flops
-from memlab.bench.sides import Baseline, Memlab, make_model
+from memlab.bench.sides import Baseline, Memlab, Side, make_model
 
 SMALL = Size(width=16, layers=2, heads=2, length=6, chunks=4, vocab=24, batch=3)
 CASES = list(all_cases([SMALL], list(ARCHITECTURES), list(OBJECTIVES), list(ENCODERS)))
@@ -39,6 +40,27 @@ def test_both_sides_have_the_same_logits(case: Case) -> None:
     shape = (SMALL.batch, SMALL.length, SMALL.vocab)
     assert all(logits.shape == shape and logits.requires_grad for table in memlab for logits in table)
     torch.testing.assert_close(memlab, baseline, rtol=0, atol=1e-5)
+
+
+@every_case
+def test_forward_pass_keeps_no_more_than_the_baseline(case: Case) -> None:
+    """Bytes that wait for the backward pass, with the logits; parameters apart. A thousandth is for indices."""
+
+    def kept(side: Side) -> int:
+        parameters = {parameter.untyped_storage().data_ptr() for parameter in side.parameters}
+        found = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            found[storage.data_ptr()] = storage  # held, so that no other can take its place
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits = [part for table in side.logits(0) for part in table]
+        found |= {part.untyped_storage().data_ptr(): part.untyped_storage() for part in logits}
+        return sum(storage.nbytes() for pointer, storage in found.items() if pointer not in parameters)
+
+    assert kept(Memlab(case, make_model(case))) <= 1.001 * kept(Baseline(case, make_model(case)))
 
 
 @every_case
