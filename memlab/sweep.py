@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from memlab.errors import explain
 from memlab.files import read_json, write_json
 from memlab.plan import Job, choices, plan, point
 from memlab.progress import console
-from memlab.report.collect import Point, is_finished, label
+from memlab.report.collect import Point, Row, is_finished, label
 
 if TYPE_CHECKING:
     from memlab.estimate import Workload
@@ -136,8 +137,8 @@ def all_finished(sweep: Sweep) -> bool:
     return all(map(is_finished, _points(sweep)))
 
 
-def make_sweep_report(sweep: Sweep) -> Any:
-    """Writes and prints the report of a sweep's finished points.
+def make_sweep_report(sweep: Sweep, kept: Sequence[Row] = ()) -> Any:
+    """Writes and prints the report of a sweep's finished points; `kept`: see make_report.
 
     Raises NothingFinishedError (a ValueError) where none is finished.
     """
@@ -151,7 +152,7 @@ def make_sweep_report(sweep: Sweep) -> Any:
             f"no point of this sweep is finished in {sweep.runs_dir}: run it first, {sweep.command};"
             " or redraw the results that came with the code: python -m memlab.report --from-results"
         )
-    report = make_report(sweep.experiment, sweep.scale, points, sweep.report_folder, sweep.command)
+    report = make_report(sweep.experiment, sweep.scale, points, sweep.report_folder, sweep.command, kept)
     print_report(report, console)
     return report
 

@@ -11,6 +11,17 @@ Reads files only, imports neither torch nor any model, so a report can be redraw
 from memlab.report.collect import Point, Row, collect
 from memlab.report.report import Report
 from memlab.report.tables import print_report
-from memlab.report.write import committed, make_report, publish, redraw
+from memlab.report.write import committed, committed_rows, make_report, publish, redraw
 
-__all__ = ["Point", "Report", "Row", "collect", "committed", "make_report", "print_report", "publish", "redraw"]
+__all__ = [
+    "Point",
+    "Report",
+    "Row",
+    "collect",
+    "committed",
+    "committed_rows",
+    "make_report",
+    "print_report",
+    "publish",
+    "redraw",
+]

@@ -11,7 +11,7 @@ from pathlib import Path
 from memlab import paths
 from memlab.compose import Sweep, compose_sweep
 from memlab.progress import console
-from memlab.report import Report, committed, publish
+from memlab.report import Report, committed, committed_rows, publish
 from memlab.run import fail
 from memlab.sweep import NothingFinishedError, all_finished, make_committed_report, make_sweep_report
 
@@ -88,10 +88,13 @@ def _from_runs(sweep: Sweep, options: argparse.Namespace) -> Report:
             f"{', '.join(sweep.other_changes)} makes another experiment than the one in results/{sweep.scale}: give its"
             " files a name, --name NAME"
         )
-    report: Report = make_sweep_report(sweep)
-    if options.publish:
-        for path in publish(report, options.name or sweep.scale):
-            console.print(f"published: {os.path.relpath(path)}", markup=False)
+    if not options.publish:
+        report: Report = make_sweep_report(sweep)
+        return report
+    name = options.name or sweep.scale
+    report = make_sweep_report(sweep, committed_rows(str(sweep.experiment), name))
+    for path in publish(report, name):
+        console.print(f"published: {os.path.relpath(path)}", markup=False)
     return report
 
 

@@ -33,37 +33,43 @@ PUBLISHED_SUFFIXES = (".png", ".pdf")
 PRIVATE = ("runs_dir=", "logger=", "hydra.")  # overrides that say something about a machine and nothing about a result
 
 
-def make_report(experiment: str, scale: str, points: Sequence[Point], folder: Path, command: str) -> Report:
+def make_report(
+    experiment: str, scale: str, points: Sequence[Point], folder: Path, command: str, kept: Sequence[Row] = ()
+) -> Report:
     """Read the run folders of `points`, judge the experiment's claims and write the report into `folder`.
 
     Any subset of arms, architectures and seeds will do: a claim that lacks its rows is left open, and a report without
     any finished run has no figure. `command` is the command that reproduces the report; it is printed, never run.
+    kept: rows of earlier reports. One of the very run that a point names stands in for it where its folder is gone.
 
     Raises:
         ValueError: the experiment is unknown, or a file of a finished run cannot be read.
     """
     expected = load_expected(_source(experiment) / "expected.yaml")
-    rows = sorted(collect(points), key=lambda row: _order(row, list(expected["arms"])))
+    missing = [point for point in points if not is_finished(point)]
+    gone = {(label(point["choices"]), Path(point["folder"]).name) for point in missing}
+    stand_ins = {label(row): row for row in kept if (label(row), row["run"]) in gone}
+    rows = sorted([*collect(points), *stand_ins.values()], key=lambda row: _order(row, list(expected["arms"])))
     claims = evaluate(expected["claims"], rows)
-    unfinished = [label(point["choices"]) for point in points if not is_finished(point)]
+    unfinished = [name for point in missing if (name := label(point["choices"])) not in stand_ins]
     report = Report(experiment, scale, rows, claims, Path(folder), command, expected, unfinished)
     _write(report)
     return report
 
 
 def publish(report: Report, name: str) -> list[Path]:
-    """Write results/`name`.csv and .json and the figures (PNG and PDF) into the experiment's folder; their paths.
+    """Write results/`name`.csv, .json and .md and the figures (PNG and PDF) into the experiment's folder; their paths.
 
     Raises ValueError if rows that are there would be lost.
     """
     results = _source(report.experiment) / "results"
-    if name in committed(report.experiment):
-        before = {label(row) for row in read_json(results / f"{name}.json")["rows"]}
-        if lost := sorted(before - {label(row) for row in report.rows}):
-            raise ValueError(
-                f"results/{name} has {len(lost)} rows that this sweep lacks ({lost[0]} is one): widen the sweep, or"
-                " give its files another name, --name NAME"
-            )
+    before = {label(row) for row in committed_rows(report.experiment, name)}
+    if lost := sorted(before - {label(row) for row in report.rows}):
+        raise ValueError(
+            f"results/{name} has {len(lost)} rows that this sweep lacks ({lost[0]} is one): widen the sweep (rows whose"
+            " run folders are gone are kept if they are of the very runs it names), or give its files another name,"
+            " --name NAME"
+        )
     kept = [word for word in shlex.split(report.command) if not word.startswith(PRIVATE)]
     report = replace(report, command=shlex.join(kept))
     written = [results / f"{name}.csv", results / f"{name}.json"]
@@ -74,12 +80,23 @@ def publish(report: Report, name: str) -> list[Path]:
         for suffix in PUBLISHED_SUFFIXES:
             written.append(results / f"{picture.stem}{ending}{suffix}")
             shutil.copyfile(picture.with_suffix(suffix), written[-1])
+    pictures = [path.name for path in written if path.suffix == ".png"]
+    written.append(results / f"{name}.md")
+    write_atomic(written[-1], markdown(report, pictures).encode())
     return written
 
 
 def committed(experiment: str) -> list[str]:
     """Names of the results that the experiment's folder has."""
     return sorted(path.stem for path in (_source(experiment) / "results").glob("*.json"))
+
+
+def committed_rows(experiment: str, name: str) -> list[Row]:
+    """Rows of those results, without the sums of their windows; none where there are no such results."""
+    if name not in committed(experiment):
+        return []
+    rows: list[Row] = read_json(_source(experiment) / "results" / f"{name}.json")["rows"]
+    return rows
 
 
 def redraw(experiment: str, name: str, folder: Path) -> Report:

@@ -1,6 +1,7 @@
 """python -m memlab.report: from run folders, from committed results, of every experiment."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_publish_then_redraw_without_runs(report: Report, make_point: MakePoint,
     status, output = report("+experiment=copy_curriculum", "--publish", points=points)
     assert status == 3 and "were not measured" in output, "other arms are missing"
     results = experiments / "copy_curriculum" / "results"
-    assert output.count("published: ") == 6 and (results / "figure_smoke.png").is_file()
+    assert output.count("published: ") == 7 and (results / "figure_smoke.png").is_file()
     assert "runs_dir" not in json.loads((results / "smoke.json").read_text())["command"]
 
     status, output = report("+experiment=copy_curriculum", "--from-results", points=[])
@@ -59,6 +60,23 @@ def test_publishing_loses_no_rows(report: Report, make_point: MakePoint, experim
     report("+experiment=copy_curriculum", "--publish", points=points)
     status, output = report("+experiment=copy_curriculum", "--publish", points=points[:1])
     assert status == 2 and "1 rows that this sweep lacks (architecture=mixer arm=blank_copy seed=0" in output
+
+
+def test_published_rows_outlive_their_run_folders(report: Report, make_point: MakePoint, experiments: Path) -> None:
+    """As long as the sweep names the very same runs."""
+    points = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
+    report("+experiment=copy_curriculum", "--publish", points=points[:1])
+    path = experiments / "copy_curriculum" / "results" / "smoke.json"
+    first = json.loads(path.read_text())["rows"][0]
+    shutil.rmtree(points[0]["folder"])
+    output = report("+experiment=copy_curriculum", "--publish", points=points)[1]
+    assert "not finished" not in output
+    kept, new = sorted(json.loads(path.read_text())["rows"], key=lambda row: str(row["arm"]), reverse=True)
+    assert kept == first and new["arm"] == "blank_copy"
+
+    other: Point = {**points[0], "folder": points[0]["folder"].with_name("copy-of_other_settings")}
+    status, output = report("+experiment=copy_curriculum", "--publish", points=[other, points[1]])
+    assert status == 2 and "rows that this sweep lacks (architecture=mixer arm=curriculum" in output
 
 
 def test_another_experiment_needs_a_name(report: Report, make_point: MakePoint, experiments: Path) -> None:

@@ -210,7 +210,7 @@ def test_committed_results_redraw_the_report_without_run_folders(
         results / name
         for name in (
             *("smoke.csv", "smoke.json", "figure_smoke.png", "figure_smoke.pdf"),
-            *("figure_cost_smoke.png", "figure_cost_smoke.pdf"),
+            *("figure_cost_smoke.png", "figure_cost_smoke.pdf", "smoke.md"),
         )
     ]
     kept = (results / "smoke.json").read_text()
@@ -229,7 +229,9 @@ def test_results_of_the_default_scale_own_the_plain_picture(
     make_point: MakePoint, tmp_path: Path, experiments: Path
 ) -> None:
     names = [path.name for path in publish(report_of([make_point("no_memory", 0.3)], tmp_path), "laptop")]
-    assert names[2:] == ["figure.png", "figure.pdf", "figure_cost.png", "figure_cost.pdf"]
+    assert names[2:] == ["figure.png", "figure.pdf", "figure_cost.png", "figure_cost.pdf", "laptop.md"]
+    text = (experiments / "copy_curriculum" / "results" / "laptop.md").read_text()
+    assert "](figure.png)" in text and "](figure_cost.png)" in text and "runs_dir" not in text
 
 
 def test_one_seed_without_its_windows_is_drawn_without_interval(
