@@ -11,8 +11,8 @@ import lightning
 import torch
 from safetensors.torch import save
 
-from memlab.allocator import keep_freed_memory
 from memlab.build import build_objective, build_stage, chunks_of, load_weights, start_from
+from memlab.cpu import prepare_cpu
 from memlab.data.module import HeldOutBatches, WindowDataModule, loader_of
 from memlab.data.prepare import Prepared, prepare, prepare_held_out
 from memlab.estimate import Workload, flops_per_step
@@ -38,8 +38,8 @@ for name in ("lightning.pytorch", "lightning.fabric"):
 
 def run_chain(jobs: list[Job], workload: Workload) -> None:
     """Finishes every stage, in order. What was finished before an error stays usable."""
+    prepare_cpu()
     workload.expect(jobs)
-    keep_freed_memory()
     threads = jobs[0].settings["threads"]
     if threads is not None:
         torch.set_num_threads(threads)

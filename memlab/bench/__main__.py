@@ -23,15 +23,15 @@ def main(arguments: list[str] | None = None) -> None:
 
     import torch
 
-    from memlab.allocator import keep_freed_memory
     from memlab.bench.measure import measure
+    from memlab.cpu import prepare_cpu
     from memlab.files import write_json
     from memlab.provenance import commit, hardware, versions
 
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: --device cuda: there is no GPU here, use --device cpu")
     torch.set_float32_matmul_precision("high" if options.device == "cuda" else "highest")
-    keep_freed_memory()  # as a training run does; it serves both sides
+    prepare_cpu()  # as a training run does; it serves both sides
     sizes = [Size(**dict(zip(SIZES, values, strict=True))) for values in product(*(getattr(options, s) for s in SIZES))]
     how = {"device": options.device, "autocast": options.precision == "bf16", "compile": options.compile}
     chosen = all_cases(sizes, options.architecture, options.objective, options.encoder)

@@ -16,9 +16,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memlab.allocator import LARGEST_MMAP_THRESHOLD, keep_freed_memory
 from memlab.bench.cases import ARCHITECTURES, Case, Size
 from memlab.bench.sides import Memlab, make_model
+from memlab.cpu import LARGEST_MMAP_THRESHOLD, keep_freed_memory, prepare_cpu
 from memlab.models import MixerStack, Stack, TransformerStack
 from memlab.objectives import IGNORE, memories, scoring
 from memlab.progress import Bars, console
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m memlab.bench.steps", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
     repetitions = parser.parse_args().repetitions
-    keep_freed_memory()
+    prepare_cpu()
     cases = [Case(Size(), kind, objective, "trainable") for kind in ARCHITECTURES for objective in OBJECTIVES]
     table = Table("step of the fast path", *(f"{case.architecture} {case.objective}" for case in cases))
     cells: dict[str, list[str]] = {name: [] for name in UNDONE}

@@ -1,4 +1,4 @@
-"""Freed arrays are handed out again without new pages, or not kept at all."""
+"""Freed arrays are handed out again without new pages, or not kept at all; numbers next to zero are zero."""
 
 import platform
 import resource
@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import torch
-from memlab.allocator import keep_freed_memory
+from memlab.cpu import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():
@@ -40,7 +40,7 @@ def test_page_faults_are_saved() -> None:
 
 MAPPED = """
 import torch
-from memlab.allocator import map_every_array
+from memlab.cpu import map_every_array
 def resident():
     return int(open("/proc/self/statm").read().split()[1])
 map_every_array()
@@ -60,3 +60,16 @@ def test_resident_memory_is_what_is_in_use() -> None:
     done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
     kept = 256 * 2**17 // resource.getpagesize()
     assert kept <= int(done.stdout) < 1.2 * kept
+
+
+TINY = """
+import torch
+from memlab.cpu import prepare_cpu
+prepare_cpu()
+print((torch.full((2**20,), 1e-30) * 1e-10).count_nonzero().item())
+"""
+
+
+def test_numbers_next_to_zero_are_zero_on_every_thread() -> None:
+    done = subprocess.run([sys.executable, "-c", TINY], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 0
