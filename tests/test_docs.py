@@ -1,6 +1,7 @@
 """The documentation's code is run as it stands."""
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -110,6 +111,21 @@ def test_the_readme_names_every_option() -> None:
         assert set(re.findall(r"`(\w+)`", row)) == {path.stem for path in (paths.conf() / group).glob("*.yaml")}
     for experiment in (ROOT / "experiments").glob("*/expected.yaml"):
         assert f"(experiments/{experiment.parent.name})" in readme
+
+
+@pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/laptop.json")), ids=lambda p: p.parts[-3])
+def test_the_readme_counts_the_claims_that_hold(path: Path) -> None:
+    (line,) = (
+        line for line in (ROOT / "README.md").read_text().splitlines() if f"(experiments/{path.parts[-3]})" in line
+    )
+    verdicts: dict[str, list[bool]] = {}
+    for claim in json.loads(path.read_text())["claims"]:
+        if claim["holds"] is not None:
+            architecture = claim["id"].partition("[")[2].removesuffix("]") or "between them"
+            verdicts.setdefault(architecture, []).append(claim["holds"])
+    for architecture, held in verdicts.items():
+        name = architecture if architecture == "between them" else f"{architecture}s"
+        assert f"{name} {sum(held)} of {len(held)}" in line
 
 
 def test_make_run_is_the_main_job() -> None:
