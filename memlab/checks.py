@@ -7,6 +7,7 @@ CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
     "architecture": {"bridge": ("unroll", "repeat"), "slots": ("fixed", "variable")},
     "encoder": {"freeze": (False, True, "blocks")},
     "trainer": {
+        "strategy": ("auto", "ddp", "fsdp"),
         "precision": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
         "matmul_precision": ("highest", "high", "medium"),
         "accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
@@ -38,8 +39,15 @@ def check(config: Config) -> None:
         for key, allowed in keys.items():
             if config[group][key] not in allowed:
                 raise ValueError(f"{group}.{key}={config[group][key]}: choose one of {', '.join(map(str, allowed))}")
-    if config["trainer"]["devices"] != 1:
-        raise ValueError(f"trainer.devices={config['trainer']['devices']}: one device a run, for now")
+    trainer = config["trainer"]
+    devices = trainer["devices"] * trainer["nodes"]
+    sizes = {"trainer.batch_size": trainer["batch_size"]}
+    for group in ("encoder", "curriculum"):
+        for name, spec in config[group]["stages"].items():
+            sizes[f"{group}.stages.{name}.batch_size"] = spec.get("batch_size") or devices
+    for key, size in sizes.items():
+        if size % devices:
+            raise ValueError(f"{key}={size} cannot be shared out to {devices} devices: choose a multiple")
 
 
 def _check_whole_numbers(config: Config) -> None:
@@ -47,10 +55,8 @@ def _check_whole_numbers(config: Config) -> None:
     positive = {
         **{f"scale.{key}": scale[key] for key in ("chunks", "chunk_length", "sequence")},
         **{f"architecture.{key}": architecture[key] for key in ("memories", "compression")},
-        **{
-            f"trainer.{key}": trainer[key]
-            for key in ("batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every")
-        },
+        **{f"trainer.{key}": trainer[key] for key in ("batch_size", "accumulate", "devices", "nodes")},
+        **{f"trainer.{key}": trainer[key] for key in ("log_every", "validate_every", "checkpoint_every")},
         **{f"trainer.{key}": trainer[key] for key in ("validate_windows", "evaluate_windows")},
         "trainer.threads": 1 if trainer["threads"] is None else trainer["threads"],
         "tokenizer.vocab": config["tokenizer"]["vocab"],
@@ -60,7 +66,7 @@ def _check_whole_numbers(config: Config) -> None:
             positive[f"{group}.stages.{name}.steps"] = spec["steps"]
             positive[f"{group}.stages.{name}.batch_size"] = spec.get("batch_size") or 1
     natural = {"seed": config["seed"], "encoder.skip": config["encoder"]["skip"]}
-    natural |= {f"trainer.{key}": trainer[key] for key in ("workers", "free_running_windows")}
+    natural |= {f"trainer.{key}": trainer[key] for key in ("workers", "free_running_windows", "restarts")}
     natural["architecture.detach_every"] = architecture["detach_every"]
     for part in ("encoder", "decoder"):
         for key in ("width", "layers", "heads", "taps"):
@@ -75,6 +81,7 @@ def _check_whole_numbers(config: Config) -> None:
 def _check_numbers(config: Config) -> None:
     architecture, optimizer = config["architecture"], config["optimizer"]
     numbers = {f"optimizer.{key}": optimizer[key] for key in ("lr", "weight_decay", "warmup")}
+    numbers["trainer.max_loss"] = config["trainer"]["max_loss"]
     numbers["optimizer.clip"] = 1.0 if optimizer["clip"] is None else optimizer["clip"]
     numbers["architecture.embedding_std"] = architecture["embedding_std"]
     texts = {"data": config["data"], "evaluation.data": config["evaluation"]["data"] or {}}

@@ -28,6 +28,7 @@ class Sweep:
     given: list[str]
     changes: list[str]
     configs: list[DictConfig]
+    launcher: str = "basic"  # of Hydra's: basic runs the points in this process
 
     @property
     def experiment(self) -> str | None:
@@ -76,7 +77,8 @@ def _compose(overrides: list[str]) -> Sweep:
     given = parser.parse_overrides(overrides)
     # Sweeps given on the command line only take part in the points; the first look is at the rest.
     fixed = [o.input_line for o in given if not o.is_sweep_override() and o.input_line is not None]
-    params = compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.get("params") or {}
+    hydra = compose("config", overrides=fixed, return_hydra_config=True).hydra
+    params = hydra.sweeper.get("params") or {}
     defaults = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
     configs = []
     for point in BasicSweeper.split_arguments([*defaults, *given], None)[0]:
@@ -95,7 +97,7 @@ def _compose(overrides: list[str]) -> Sweep:
         and o.input_line not in as_it_is
         and not _is_neutral(o.get_key_element().lstrip("+~"))
     ]
-    return Sweep(overrides, changes, configs)
+    return Sweep(overrides, changes, configs, hydra.runtime.choices["hydra/launcher"])
 
 
 def _is_neutral(key: str) -> bool:

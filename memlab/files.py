@@ -13,6 +13,16 @@ def write_atomic(path: Path, content: bytes) -> None:
 
     Raises OSError (a full disk, a read-only folder); nothing is left behind then.
     """
+    temporary = write_temporary(path, content)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_temporary(path: Path, content: bytes) -> str:
+    """Writes `content`, down to the disk, under a new name beside `path`, and returns it. Raises as write_atomic."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -21,11 +31,10 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        _remove(temporary)
         raise
+    return temporary
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -34,3 +43,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)

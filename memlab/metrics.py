@@ -4,6 +4,7 @@ All are updated with the sums over the scored tokens of each window, (R,) tensor
 """
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -117,11 +118,12 @@ class Capacity(Metric):
 class TableMetrics(nn.Module):
     """The metrics of one token table, by name; what they have summed is part of the state dict."""
 
-    def __init__(self, vocab: int) -> None:
+    def __init__(self, vocab: int, **options: Any) -> None:
+        """options: of every torchmetrics Metric, such as sync_on_compute."""
         super().__init__()
-        self.token_accuracy = TokenAccuracy()
-        self.cross_entropy = CrossEntropy()
-        self.entropy_ratio = EntropyRatio(vocab)
+        self.token_accuracy = TokenAccuracy(**options)
+        self.cross_entropy = CrossEntropy(**options)
+        self.entropy_ratio = EntropyRatio(vocab, **options)
         for metric in self._metrics().values():
             metric.persistent(True)
 
@@ -136,6 +138,13 @@ class TableMetrics(nn.Module):
     def reset(self) -> None:
         for metric in self._metrics().values():
             metric.reset()
+
+    def summed_state_dict(self) -> dict[str, Any]:
+        """The state dict with the sums of all ranks, on each of them."""
+        with ExitStack() as stack:
+            for metric in self._metrics().values():
+                stack.enter_context(metric.sync_context())
+            return {name: value.clone() for name, value in self.state_dict().items()}
 
     def _metrics(self) -> dict[str, Metric]:
         return {name: metric for name, metric in self.named_children() if isinstance(metric, Metric)}

@@ -9,11 +9,12 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from memlab import paths
-from memlab.compose import compose_sweep
-from memlab.errors import explain, is_disk_trouble
+from memlab import paths, ranks
+from memlab.compose import Sweep, compose_sweep
+from memlab.errors import explain
 from memlab.plan import plan
-from memlab.sweep import is_sweep, print_plan, session
+from memlab.signals import Stopped
+from memlab.sweep import print_plan, run_point, session
 
 MULTIRUN_FLAGS = ("-m", "--multirun")
 
@@ -30,12 +31,47 @@ def main() -> None:
                 return
             if len(chains) > 1 and not sweep.is_experiment and not set(arguments) & set(MULTIRUN_FLAGS):
                 sys.argv.append(MULTIRUN_FLAGS[0])  # a comma makes a sweep
+            _start_ranks(sweep)
             session.expect(sweep, chains)
         except Exception as error:
             fail(error, 2)
-    _run()
+    try:
+        _run()
+    except Stopped as stopped:
+        _end(stopped)
     if session.failures:
         raise SystemExit(1)
+
+
+def _start_ranks(sweep: Sweep) -> None:
+    """Where trainer.devices asks for several processes, this one ends when they have ended, unless it is one."""
+    trainer = sweep.configs[0].trainer
+    devices = trainer.devices * trainer.nodes
+    if sweep.launcher != "basic":
+        return  # the jobs have their tasks
+    ranks.adopt_slurm(devices)
+    if ranks.world() == devices:
+        ranks.silence_others()
+        return
+    if ranks.world() > 1 or trainer.nodes > 1:
+        raise ValueError(
+            f"trainer.devices={trainer.devices} and trainer.nodes={trainer.nodes}, but {ranks.world()} processes were"
+            " started: take hydra/launcher=slurm, or start one process per device with srun or torchrun"
+        )
+    from memlab.spawn import run_ranks, this_command
+
+    raise SystemExit(run_ranks(this_command(), devices))
+
+
+def _end(stopped: Stopped) -> NoReturn:
+    """After a signal, with everything saved: back into SLURM's queue if that is what it was for."""
+    if ranks.is_first():
+        from memlab.slurm import requeue
+
+        again = stopped.asks_for_requeue and requeue()
+        how = "the job is in the queue again" if again else "run the same command again: it goes on from there"
+        print(f"{stopped}, everything is saved; {how}", file=sys.stderr)
+    raise SystemExit(stopped.status)
 
 
 def fail(error: Exception, status: int) -> NoReturn:
@@ -48,19 +84,14 @@ def fail(error: Exception, status: int) -> NoReturn:
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
-def _run(config: DictConfig) -> None:
+def _run(config: DictConfig) -> str | None:
     try:
         if config.dry_run:
             print_plan([plan(config)])
-            return
-        session.run_point(plan(config))
+            return None
+        return run_point(config)
     except Exception as error:
-        message = explain(error)
-        # Other points may do well, but where the disk is full they would fail too.
-        if message is None or is_disk_trouble(error) or not is_sweep():
-            fail(error, 1)
-        print(f"error: {message}\nGoing on with the next point.", file=sys.stderr)
-        session.failures.append(message)
+        fail(error, 1)
 
 
 if __name__ == "__main__":

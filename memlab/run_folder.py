@@ -2,6 +2,7 @@
 
 runs/stages/<stage>-<fingerprint>/
     config.yaml         the stage and the composed config that asked for it
+    .claim              who works on it, while somebody does
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
@@ -36,7 +37,7 @@ class RunFolder:
         self.weights = self.path / "model.safetensors"
         self.samples = self.path / "samples.jsonl"
         self.provenance = self.path / "provenance.json"
-        self.lock = self.path / ".lock"
+        self.claim = self.path / ".claim"
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -69,9 +70,15 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
 
     def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows in the order written. Of one that two processes wrote (memlab/claims.py) the later is left out."""
         if not self.metrics.is_file():
             return []
-        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line.endswith("}")]
+        rows: dict[Any, dict[str, Any]] = {}
+        for line in self.metrics.read_text().splitlines():
+            if line.endswith("}"):
+                row = json.loads(line)
+                rows.setdefault((row["step"], *row), row)
+        return list(rows.values())
 
     def truncate_metrics(self, step: int) -> None:
         """Drops rows after `step`, which a resumed run writes again; also a last line cut off by a kill."""

@@ -12,8 +12,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from memlab import ranks
 from memlab.compose import Sweep, compose_sweep
-from memlab.errors import explain
+from memlab.errors import explain, is_disk_trouble
 from memlab.files import read_json, write_json
 from memlab.plan import Job, choices, plan, point
 from memlab.progress import console
@@ -30,6 +31,7 @@ class Session:
         self.failures: list[str] = []
         self.points = 0
         self._started = 0
+        self._postponed: list[list[Job]] = []
         self._workload: Workload | None = None
 
     def expect(self, sweep: Sweep, chains: list[list[Job]]) -> None:
@@ -49,7 +51,7 @@ class Session:
             texts = {(e.file, job.stage.data["hash"]): job for jobs in chains for job in jobs for e in job.evaluations}
             for job in texts.values():
                 require_texts(job)
-        if sweep.is_experiment:
+        if sweep.is_experiment and ranks.is_first():
             _write_points(sweep, chains)
 
     @property
@@ -61,18 +63,51 @@ class Session:
         return self._workload
 
     def run_point(self, jobs: list[Job]) -> None:
-        """Finishes every stage of a point. Nothing heavy is imported if that is so already."""
+        """Finishes every stage of a point. Nothing heavy is imported if that is so already.
+
+        A point whose next stage another process works on is put off until the last point of the sweep was there.
+        """
         self._started += 1
         place = f"point {self._started} of {self.points}: " if self.points > 1 else ""
         open_stages = list(dict.fromkeys(job.stage.name for job in jobs if not job.done))
         todo = "finished" if not open_stages else f"to do: {', '.join(open_stages)}"
         console.print(f"{place}{label(choices(jobs[-1]))}: {todo}", markup=False)
-        if open_stages:
-            from memlab.pipeline import run_chain
-
-            run_chain(jobs, self.workload)
+        more_to_come = self._started < self.points
+        if ranks.agreed(bool(open_stages)) and not self._run(jobs, wait=not (more_to_come or self._postponed)):
+            console.print("another process works on its next stage: put off", markup=False)
+            self._postponed.append(jobs)
+        if not more_to_come:
+            self._run_postponed()
         if not is_sweep():
             _print_single(jobs[-1])
+
+    def _run_postponed(self) -> None:
+        """Those that can go on first; once none can, one is waited for."""
+        waiting = 0  # points in a row that could not go on
+        while self._postponed:
+            jobs = self._postponed.pop(0)
+            if self._run(jobs, wait=waiting > len(self._postponed)):
+                waiting = 0
+            else:
+                self._postponed.append(jobs)
+                waiting += 1
+
+    def _run(self, jobs: list[Job], wait: bool) -> bool:
+        """Whether the point has come to its end: not if it would have to wait. A failure is one."""
+        from memlab.pipeline import BusyError, run_chain
+
+        try:
+            run_chain(jobs, self.workload, wait)
+        except BusyError:
+            return False
+        except Exception as error:
+            message = explain(error)
+            # Other points may do well, but where the disk is full they would fail too.
+            if message is None or is_disk_trouble(error) or not is_sweep():
+                raise
+            print(f"error: {message}\nGoing on with the next point.", file=sys.stderr)
+            self.failures.append(message)
+        return True
 
 
 class NothingFinishedError(ValueError):
@@ -80,6 +115,15 @@ class NothingFinishedError(ValueError):
 
 
 session = Session()
+
+
+def run_point(config: DictConfig) -> str | None:
+    """A point of a sweep, in this process or as a job in another one; the messages of what failed, None if nothing."""
+    failed_before = len(session.failures)
+    session.run_point(plan(config))
+    return "\n".join(session.failures[failed_before:]) or None
+
+
 POINTS = "points.json"
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,10 @@ def memlab(corpus: Path, environment: dict[str, str]) -> Command:
 
 def smoke(corpus: Path, runs: Path) -> list[str]:
     return ["scale=smoke", "data=text_files", f"data.path={corpus}", f"runs_dir={runs}", "logger=none"]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)

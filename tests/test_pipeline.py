@@ -1,8 +1,12 @@
 """Chains of stages in this process, at a size below smoke."""
 
 import json
+import math
+import os
 import shutil
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,14 @@ import torch
 from safetensors.torch import load_file
 
 from memlab import pipeline
+from memlab.claims import Claim, claimed
 from memlab.compose import compose_sweep
 from memlab.errors import explain
 from memlab.estimate import Workload
-from memlab.pipeline import run_chain
+from memlab.lit.guard import DivergedError
+from memlab.pipeline import BusyError, run_chain
 from memlab.plan import Job, plan
+from memlab.signals import Stopped
 from tests.conftest import smoke
 
 CURRICULUM = ("encoder=frozen_autoencoder", "curriculum=blank_then_copy", "trainer.log_every=2")
@@ -242,11 +249,140 @@ def test_an_encoder_of_another_width_is_joined_by_a_projection(chain: Any) -> No
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
-    (job,) = chain("optimizer.lr=1e30", "trainer.log_every=1")
-    with pytest.raises(ValueError, match="not finite at step") as error:
+    (job,) = chain("optimizer.lr=1e30", "trainer.log_every=1", "trainer.checkpoint_every=1")
+    with pytest.raises(
+        DivergedError, match=r"the loss is not finite at step 2 \(batch 1 of seed 0, windows \d+, "
+    ) as error:
         run_chain([job], Workload())
     assert explain(error.value) is not None
     assert not job.folder.finished
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, at_batch: int, times: int, factor: float = math.nan) -> None:
+    """The loss of a batch is multiplied, the first `times` times that it is computed."""
+
+    def step(self: Any, *arguments: Any) -> Any:
+        number, outputs = self.batch_number, original(self, *arguments)
+        if number == at_batch and left:
+            left.pop()
+            outputs["loss"] = outputs["loss"] * factor
+        return outputs
+
+    left = [None] * times
+    original = pipeline.StageModule.training_step
+    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+
+
+def test_no_checkpoint_is_saved_of_what_diverged(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is seen ahead of the next checkpoint, even where rows are written less often."""
+    (job,) = chain("trainer.log_every=20", "trainer.checkpoint_every=4")
+    spoil(monkeypatch, at_batch=9, times=1)
+    with pytest.raises(DivergedError, match=r"at step 10 .*last good checkpoint is \S*step-000000008\.ckpt"):
+        run_chain([job], Workload())
+    assert [path.stem for path in job.folder.checkpoint_files()] == ["step-000000008", "step-000000004"]
+
+
+def test_a_loss_above_the_limit_is_named(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = chain("trainer.max_loss=50")
+    spoil(monkeypatch, at_batch=3, times=1, factor=1e4)
+    with pytest.raises(DivergedError, match=r"nats, above trainer.max_loss=50, at step 4"):
+        run_chain([job], Workload())
+
+
+def test_a_restart_goes_back_to_the_last_good_checkpoint(chain: Any, tmp_path: Path) -> None:
+    (undisturbed,) = chain(runs=tmp_path / "undisturbed")
+    run_chain([undisturbed], Workload())
+    options = ("trainer.restarts=1", "trainer.checkpoint_every=4")
+    (job,) = chain(*options, runs=tmp_path / "disturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        spoil(patch, at_batch=9, times=1)
+        run_chain([job], Workload())
+    assert job.folder.weights.read_bytes() == undisturbed.folder.weights.read_bytes()
+    assert rows(job) == rows(undisturbed)
+    (again,) = chain(*options, runs=tmp_path / "for ever")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DivergedError):
+        spoil(patch, at_batch=9, times=2)
+        run_chain([again], Workload())
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
+def test_a_signal_saves_at_the_end_of_the_step(chain: Any, tmp_path: Path, signum: int) -> None:
+    (unbroken,) = chain("trainer.accumulate=2", "trainer.log_every=3", runs=tmp_path / "unbroken")
+    run_chain([unbroken], Workload())
+    (job,) = chain("trainer.accumulate=2", "trainer.log_every=3", runs=tmp_path / "stopped")
+    before = signal.getsignal(signum)
+    with pytest.MonkeyPatch.context() as patch:
+        send(patch, signum, at_batch=14)  # the first of two that make a step
+        with pytest.raises(Stopped) as stopped:
+            run_chain([job], Workload())
+    assert stopped.value.signum == signum and signal.getsignal(signum) == before
+    assert stopped.value.asks_for_requeue == (signum in (signal.SIGUSR1, signal.SIGUSR2))
+    assert job.folder.checkpoint_files()[0].stem == "step-000000008"
+    assert not job.folder.claim.exists()
+    run_chain([job], Workload())
+    assert job.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
+    assert rows(job) == rows(unbroken)
+
+
+def send(monkeypatch: pytest.MonkeyPatch, signum: int, at_batch: int) -> None:
+    def step(self: Any, *arguments: Any) -> Any:
+        if self.batch_number == at_batch:
+            os.kill(os.getpid(), signum)
+        return original(self, *arguments)
+
+    original = pipeline.StageModule.training_step
+    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+
+
+def test_a_signal_in_an_evaluation_ends_it_at_once(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = chain()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "evaluate", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            run_chain([job], Workload())
+    assert job.folder.weights.is_file() and not job.folder.finished
+    monkeypatch.setattr(lightning.Trainer, "fit", lambda *_, **__: pytest.fail("trained again"))
+    run_chain([job], Workload())
+
+
+def test_a_claim_that_was_taken_over_ends_the_training_and_is_waited_for(
+    chain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when this process was cut off from a network file system, and another went on in its place."""
+    (undisturbed,) = chain(runs=tmp_path / "undisturbed")
+    run_chain([undisturbed], Workload())
+    (job,) = chain(runs=tmp_path / "taken")
+
+    @contextmanager
+    def remembered(*arguments: Any, **options: Any) -> Iterator[Claim | None]:
+        with claimed(*arguments, **options) as claim:
+            held.append(claim)
+            yield claim
+
+    def step(self: Any, *arguments: Any) -> Any:
+        if self.batch_number == 9 and len(held) == 1:
+            held[0].lost = True
+            job.folder.claim.unlink()
+        return original(self, *arguments)
+
+    held: list[Any] = []
+    original = pipeline.StageModule.training_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "claimed", remembered)
+        patch.setattr(pipeline.StageModule, "training_step", step)
+        run_chain([job], Workload())
+    assert len(held) == 2
+    assert "another process has taken over" in capsys.readouterr().out
+    assert job.folder.weights.read_bytes() == undisturbed.folder.weights.read_bytes()
+    assert rows(job) == rows(undisturbed)
+
+
+def test_a_stage_of_another_process_is_not_waited_for_unless_asked(chain: Any) -> None:
+    (job,) = chain()
+    with claimed(job.folder.claim, ""), pytest.raises(BusyError):
+        run_chain([job], Workload(), wait=False)
+    run_chain([job], Workload(), wait=False)
+    assert job.done
 
 
 def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, smoke
+from tests.conftest import Command, smoke, wait_for
 
 LONG = ("encoder=frozen_autoencoder", "architecture.autoencoder_steps=150", "scale.steps.memory=150")
 
@@ -107,7 +107,7 @@ def test_a_kill_at_any_moment_costs_no_bit(
     for stage in ("autoencoder", "copy"):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(lambda stage=stage: list(runs.glob(f"stages/{stage}-*/checkpoints/step-*")))
+            wait_for(lambda stage=stage: list(runs.glob(f"stages/{stage}-*/checkpoints/step-*")))
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -205,11 +205,3 @@ def test_memlab_runs_moves_the_runs_folder(corpus: Path, tmp_path: Path, environ
     assert result.returncode == 0, text(result)
     assert list((tmp_path / "moved").glob("stages/*/finished.json"))
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
-
-
-def _wait_for(condition: object, seconds: float = 90) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)

@@ -49,16 +49,21 @@ class TrainBatches(IterableDataset[Tensor]):
 class HeldOutBatches(Dataset[Tensor]):
     """The same `count` held-out windows every time, in order; the last batch may be short.
 
-    Raises ValueError for less text than one window.
+    share: (rank, world): every world-th batch, from the rank-th on; one without windows where there is none left, so
+    that no rank leaves the others waiting. Raises ValueError for less text than one window.
     """
 
-    def __init__(self, tokens: np.ndarray, window: int, batch_size: int, count: int) -> None:
+    def __init__(
+        self, tokens: np.ndarray, window: int, batch_size: int, count: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        rank, world = share
         _require_windows(tokens, 1, window, "held-out")
         chosen = np.random.default_rng(0).permutation(len(tokens) // window)[:count]
         self.tokens = tokens
         self.window = window
-        self.batches = np.split(np.sort(chosen), range(batch_size, len(chosen), batch_size))
-        self.count = len(chosen)
+        batches = np.split(np.sort(chosen), range(batch_size, len(chosen), batch_size))
+        self.batches = batches[rank::world] or [chosen[:0]]
+        self.count = sum(map(len, self.batches))
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -69,14 +74,18 @@ class HeldOutBatches(Dataset[Tensor]):
 
 def take_windows(tokens: np.ndarray, chosen: "np.ndarray | list[int]", window: int) -> Tensor:
     """(len(chosen), window) token ids as int64."""
-    return torch.from_numpy(np.stack([tokens[i * window : (i + 1) * window] for i in chosen]).astype(np.int64))
+    taken = np.empty((len(chosen), window), np.int64)
+    for row, i in enumerate(chosen):
+        taken[row] = tokens[i * window : (i + 1) * window]
+    return torch.from_numpy(taken)
 
 
 class WindowDataModule(LightningDataModule):
     """Windows of a prepared corpus for a Trainer.
 
     window: tokens of data per row; start_batch: where a resumed run goes on; total_batches: where training ends;
-    val_windows: held-out windows of one validation (all, if there are fewer).
+    val_windows: held-out windows of one validation (all, if there are fewer); share: this process's (rank, world) of
+    them. Training batches are whole for every process.
     Raises ValueError if a split is shorter than one window, or the training split than one batch.
     """
 
@@ -92,12 +101,13 @@ class WindowDataModule(LightningDataModule):
         val_windows: int = 256,
         workers: int = 0,
         pin_memory: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         tokens = prepared.tokens("train")
         _require_windows(tokens, batch_size, window, "training")
         self.train_set = TrainBatches(tokens, window, batch_size, seed=seed, start=start_batch, total=total_batches)
-        self.val_set = HeldOutBatches(prepared.tokens("val"), window, batch_size, val_windows)
+        self.val_set = HeldOutBatches(prepared.tokens("val"), window, batch_size, val_windows, share)
         self.workers = workers
         self.pin_memory = pin_memory
 

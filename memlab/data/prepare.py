@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memlab.claims import claimed
 from memlab.data.sources import PLACES, content_hash, load_documents
 from memlab.files import read_json, write_atomic, write_json
-from memlab.locks import locked
 from memlab.progress import Bar, Bars
 
 if TYPE_CHECKING:
@@ -112,10 +112,11 @@ def prepare_held_out(data: Config, tokenizer_of: Prepared, root: Path) -> Prepar
 
 
 def _prepare(data: Config, tokenizer: Config | Prepared, final: Path) -> Prepared:
-    if not (final / "meta.json").is_file():
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with locked(final.parent / f".{final.name}.lock", "another process prepares the same text: waiting for it"):
-            if not (final / "meta.json").is_file():
+    made = (final / "meta.json").is_file
+    if not made():
+        waiting = "another process prepares the same text: waiting for it"
+        with claimed(final.with_name(f".{final.name}.claim"), waiting, until=made):
+            if not made():
                 _make(data, tokenizer, final)
     return Prepared(final)
 
@@ -146,8 +147,9 @@ def _make(data: Config, given: Config | Prepared, final: Path) -> None:
         np.save(temporary / "token_bytes.npy", _token_bytes(tokenizer))
         write_json(temporary / "meta.json", {"source": data["name"], "vocab": tokenizer.get_vocab_size(), **meta})
         temporary.chmod(0o755)
-        shutil.rmtree(final, ignore_errors=True)  # what an older version left without a meta.json
-        temporary.rename(final)
+        if not (final / "meta.json").is_file():  # or another has made it, while this process was taken for dead
+            shutil.rmtree(final, ignore_errors=True)  # what an older version left without a meta.json
+            temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

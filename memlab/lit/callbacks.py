@@ -1,12 +1,12 @@
 """Metrics to metrics.jsonl and loggers; progress to the terminal."""
 
-import math
 import time
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from memlab import ranks
 from memlab.metrics import TableMetrics
 from memlab.objectives import Sums
 from memlab.progress import Bar
@@ -66,11 +66,13 @@ class Metrics(Callback):
         self._add(self.validation, outputs["sums"], module)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        for name in self.train:  # a rank without held-out windows takes part in the sums all the same
+            self._table(self.validation, name, module)
         self._write(trainer, trainer.global_step, self._take(self.validation, "val"))
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "train": {name: metrics.state_dict() for name, metrics in self.train.items()},
+            "train": {name: metrics.summed_state_dict() for name, metrics in self.train.items()},
             "seconds": self.seconds,
             "row_seconds": self.row_seconds,
             "row_step": self.row_step,
@@ -80,15 +82,20 @@ class Metrics(Callback):
         for name, state in state_dict["train"].items():
             self.train[name] = TableMetrics(self.vocab)
             self.train[name].load_state_dict(state)
+            if not ranks.is_first():
+                self.train[name].reset()  # the sums are those of all ranks
         self.seconds_before = state_dict["seconds"]
         self.row_seconds = state_dict["row_seconds"]
         self.row_step = state_dict["row_step"]
 
     def _add(self, tables: dict[str, TableMetrics], sums: dict[str, Sums], module: LightningModule) -> None:
         for name, table in sums.items():
-            if name not in tables:
-                tables[name] = TableMetrics(self.vocab)
-            tables[name].to(module.device).update(table.loss_R, table.correct_R, table.count_R)
+            self._table(tables, name, module).update(table.loss_R, table.correct_R, table.count_R)
+
+    def _table(self, tables: dict[str, TableMetrics], name: str, module: LightningModule) -> TableMetrics:
+        if name not in tables:
+            tables[name] = TableMetrics(self.vocab)
+        return tables[name].to(module.device)
 
     def _take(self, tables: dict[str, TableMetrics], prefix: str) -> dict[str, float]:
         """Values by name, `val/token_accuracy`, with the table's name between where there are several; then reset."""
@@ -108,13 +115,10 @@ class Metrics(Callback):
         self.row_seconds, self.row_step = seconds, step
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._write(trainer, step, {**values, "lr": rate, "tokens_per_second": round(speed)})
-        if not all(map(math.isfinite, losses.values())):
-            raise ValueError(
-                f"the loss is not finite at step {step}: lower optimizer.lr, raise optimizer.warmup or set"
-                " trainer.precision=32-true, then run again"
-            )
 
     def _write(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
+        if not ranks.is_first():
+            return
         costs = {"tokens": step * self.tokens_per_step, "seconds": round(self.seconds, 3)}
         self.folder.append_metrics({"step": step, **costs, **values})
         for logger in trainer.loggers:

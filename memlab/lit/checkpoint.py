@@ -11,11 +11,17 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
+from memlab import ranks
+from memlab.claims import Claim, ClaimLostError
 from memlab.files import write_atomic
+from memlab.lit.guard import StopAtDivergence
+from memlab.lit.module import StageModule
 from memlab.progress import console
 from memlab.run_folder import RunFolder
+from memlab.signals import Stopped, signals
 
 KEPT = 2
+_LOST = 10_000  # beyond any signal's number
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -58,25 +64,43 @@ def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
 
 
 class Checkpoints(Callback):
-    """Saves every `every` steps, at the start of the next step.
+    """Saves every `every` steps and when a signal ends the command, at the start of the next step.
 
     Only then has Lightning run that step's validation and have all callbacks seen it: saved at the end of a batch, a
     resumed run would leave that validation out.
     """
 
-    def __init__(self, folder: RunFolder, every: int) -> None:
+    def __init__(self, folder: RunFolder, every: int, guard: StopAtDivergence, claim: Claim | None) -> None:
         self.folder = folder
         self.every = every
+        self.guard = guard
+        self.claim = claim
         self.saved = 0
 
     def on_train_start(self, trainer: Trainer, _: LightningModule) -> None:
         self.saved = trainer.global_step
+        signals.install()  # Lightning has its own in front by now
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Tensor, batch_idx: int) -> None:
+        assert isinstance(module, StageModule)
+        if module.batch_number % trainer.accumulate_grad_batches:
+            return  # in the midst of a step
+        lost = self.claim is not None and self.claim.lost
+        event = ranks.largest(_LOST if lost else signals.pending or 0)
+        if event == _LOST:
+            raise ClaimLostError(f"another process has taken over {self.folder.path.name}")
         step = trainer.global_step
-        if step > self.saved and step % self.every == 0:
-            trainer.save_checkpoint(self.folder.checkpoints / f"step-{step:09}.ckpt")
-            self.saved = step
+        if step > self.saved and (step % self.every == 0 or event):
+            self._save(trainer, module, step)
+        if event:
+            console.print(f"{self.folder.path.name}: stops at step {step:,}, which is saved", markup=False)
+            raise Stopped(event)
+
+    def _save(self, trainer: Trainer, module: LightningModule, step: int) -> None:
+        self.guard.check(trainer, module)
+        trainer.save_checkpoint(self.folder.checkpoints / f"step-{step:09}.ckpt")
+        self.saved = step
+        if ranks.is_first():
             for old in self.folder.checkpoint_files()[KEPT:]:
                 trainer.strategy.remove_checkpoint(old)
 

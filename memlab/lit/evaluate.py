@@ -45,16 +45,17 @@ def unnested(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics(sums: WindowSums, module: StageModule, vocab: int) -> dict[str, Any]:
-    table = TableMetrics(vocab)
+    alone: dict[str, Any] = {"sync_on_compute": False}  # other ranks, if there are any, do not evaluate
+    table = TableMetrics(vocab, **alone)
     table.update(sums["loss"], sums["correct"], sums["count"])
     values: dict[str, Any] = table.compute()
     if "free_count" in sums:
-        free = TokenAccuracy()
+        free = TokenAccuracy(**alone)
         free.update(sums["free_correct"], sums["free_count"])
         values["free_running_token_accuracy"] = free.compute().item()
     if not sums["bytes"].any():
         return values  # what is scored is not text
-    bits = BitsPerByte()
+    bits = BitsPerByte(**alone)
     bits.update(sums["loss"], sums["bytes"])
     values["bits_per_byte"] = bits.compute().item()
     capacity = _capacity(module)
@@ -73,7 +74,12 @@ def _capacity(module: StageModule) -> Capacity | None:
     if not isinstance(model, MemoryModel | Autoencoder) or model.encoder is None:
         return None
     encoder = model.encoder
-    return Capacity(memory_floats=encoder.memory_floats, chunk_length=module.layout["length"], vectors=encoder.memories)
+    return Capacity(
+        memory_floats=encoder.memory_floats,
+        chunk_length=module.layout["length"],
+        vectors=encoder.memories,
+        sync_on_compute=False,
+    )
 
 
 def parameter_counts(module: StageModule) -> dict[str, int]:

@@ -8,6 +8,7 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from memlab import ranks
 from memlab.models import LanguageModel
 from memlab.objectives import IGNORE, Objective, Sums
 from memlab.objectives.free_running import free_running_sums
@@ -18,7 +19,8 @@ class StageModule(LightningModule):
 
     chunks, length: layout of a sequence; token_bytes: bytes of each token id (V,), for bits per byte;
     start_batch: batches that a resumed run has behind it; free_running_windows: windows of an evaluation that are also
-    decoded greedily, where the objective has tables of copying.
+    decoded greedily, where the objective has tables of copying. Every rank is given whole training batches, and takes
+    its share of the rows.
     Steps return {"loss", "sums"}: callbacks read the sums, nothing here waits for the device.
     """
 
@@ -58,24 +60,29 @@ class StageModule(LightningModule):
         self.free_running_windows = free_running_windows
         self.predicted = 0  # windows of an evaluation so far
         self.generator = torch.Generator()
-        # From the number of a training batch and its tokens to the memories of its chunks, where those are kept.
-        self.known_memories: Callable[[int, Tensor], Tensor] | None = None
+        # From the number of a training batch, its tokens and this rank's rows to the memories of those rows' chunks,
+        # where they are kept.
+        self.known_memories: Callable[[int, Tensor, slice], Tensor] | None = None
 
     def training_step(self, tokens_BT: Tensor, _: int) -> dict[str, Any]:
         number = self.batch_number
         self.generator.manual_seed(self.seed * 2**32 + number)
         self.batch_number += 1
+        part = own_rows(len(tokens_BT))
         loss, sums = self.objective.losses(
             self.model,
             tokens_BT,
             **self.layout,
             progress=self.global_step / self.steps,
             generator=self.generator,
-            known_BcMD=self.known_memories(number, tokens_BT) if self.known_memories is not None else None,
+            known_BcMD=self.known_memories(number, tokens_BT, part) if self.known_memories is not None else None,
+            part=part,
         )
         return {"loss": loss, "sums": sums}
 
     def validation_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Sums]]:
+        if not len(tokens_BT):  # the other ranks have them all
+            return {"sums": {}}
         return {"sums": self.objective.losses(self.model, tokens_BT, **self.layout)[1]}
 
     def predict_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Tensor]]:
@@ -131,3 +138,9 @@ class StageModule(LightningModule):
         scored = labels_BCL != IGNORE
         assert isinstance(self.token_bytes, Tensor)
         return (self.token_bytes[labels_BCL.clamp(min=0)] * scored).flatten(1).sum(1)
+
+
+def own_rows(rows: int) -> slice:
+    """This rank's share of a training batch; the number of ranks divides it."""
+    share = rows // ranks.world()
+    return slice(ranks.rank() * share, (ranks.rank() + 1) * share)

@@ -56,12 +56,15 @@ class Objective:
         progress: float = 1.0,
         generator: torch.Generator | None = None,
         known_BcMD: Tensor | None = None,
+        part: slice = slice(None),
     ) -> tuple[Tensor, dict[str, Sums]]:
         """Mean nats per scored token (the tables' means, weighted), and the sums of each table by its name.
 
-        known: memories of the window's first c chunks as `model.embed` makes them, where they were kept.
+        part: windows that this process takes; random masks are drawn for all, so that it does not matter how many
+        processes share a batch. known: memories of the part's first c chunks as `model.embed` makes them, where they
+        were kept.
         """
-        tables = self.tables(tokens_BT, chunks, length, progress, generator)
+        tables = [table.rows(part) for table in self.tables(tokens_BT, chunks, length, progress, generator)]
         sums: dict[str, Sums] = {}
         means = []
         for table, memories_BcMD in zip(tables, memories_of(model, tables, known_BcMD), strict=True):

@@ -16,7 +16,7 @@ class Retrieval(Objective):
 
     window x0 x1 x2 x3 x4 x5 x6 x7     query x3 x4 x5 _ _ _ _ _
 
-    A query is drawn from every window of the batch and must find it among all windows (of all ranks).
+    A query is drawn from every window of the batch and must find it among all windows (of all ranks, in training).
     loss = cross-entropy of cosine / temperature. Its sums count queries where other objectives count tokens.
     Raises ValueError for n-grams longer than a chunk and a temperature that is not positive.
     """
@@ -61,12 +61,16 @@ class Retrieval(Objective):
         progress: float = 1.0,
         generator: torch.Generator | None = None,
         known_BcMD: Tensor | None = None,
+        part: slice = slice(None),
     ) -> tuple[Tensor, dict[str, Sums]]:
         self._require_window(tokens_BT, chunks, length)
-        both = model.embed(torch.cat((tokens_BT, self.queries(tokens_BT, generator)))).flatten(1).float()
-        windows_RF, queries_RF = F.normalize(both, dim=1).chunk(2)
-        rows, first = len(tokens_BT), 0
-        if distributed.is_available() and distributed.is_initialized():
+        own = torch.cat((tokens_BT[part], self.queries(tokens_BT, generator)[part]))
+        both_RF = model.embed(own).flatten(1)
+        both_RF = both_RF.to(torch.promote_types(both_RF.dtype, torch.float32))
+        windows_RF, queries_RF = F.normalize(both_RF, dim=1).chunk(2)
+        rows, first = len(windows_RF), 0
+        # Training shares a batch out; in validation a batch is one rank's.
+        if torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized():
             windows_RF = torch.cat(all_gather(windows_RF))
             first = distributed.get_rank() * rows
         scores_RR = queries_RF @ windows_RF.T / self.temperature

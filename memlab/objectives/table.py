@@ -1,6 +1,6 @@
 """What an objective makes of a batch: a table of what is read and what is scored (shapes: see base.py)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -22,3 +22,7 @@ class Table:
     scored: range  # chunks with at least one label
     weight: float = 1.0
     content: tuple[int | str | None, ...] = ()
+
+    def rows(self, part: slice) -> "Table":
+        """The same of some of the windows."""
+        return replace(self, inputs_BCL=self.inputs_BCL[part], labels_BCL=self.labels_BCL[part])

@@ -1,0 +1,176 @@
+"""Claims among processes and machines; heartbeats shortened."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memlab import claims
+from memlab.claims import Claim, claimed, holder
+
+
+def other_machine(path: Path, **changes: Any) -> dict[str, Any]:
+    """A claim held on another host."""
+    content = {
+        "token": "theirs",
+        "host": "elsewhere",
+        "boot": "b",
+        "namespace": "n",
+        "pid": 1,
+        "started": "1",
+        "job": "7",
+    }
+    path.write_text(json.dumps(content | changes))
+    return content | changes
+
+
+def test_one_holds_it_until_it_is_released(tmp_path: Path) -> None:
+    first, second = Claim(tmp_path / ".claim"), Claim(tmp_path / ".claim")
+    assert first.take() and not second.take()
+    assert holder(first.path)["pid"] == os.getpid()
+    first.release()
+    assert not first.path.exists()
+    assert second.take()
+    second.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _take(path: Path, start: Any, winners: Any) -> None:
+    claim = Claim(path)
+    start.wait()
+    winners.put(claim.take())
+    time.sleep(0.5)
+
+
+def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start, winners = context.Event(), context.Queue()
+    processes = [context.Process(target=_take, args=(tmp_path / ".claim", start, winners)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    start.set()
+    assert sorted(winners.get(timeout=20) for _ in processes) == [False] * 7 + [True]
+    for process in processes:
+        process.join()
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = Claim(tmp_path / ".claim"), Claim(tmp_path / ".claim")
+    assert first.take() and not second.take()
+    first.release()
+    assert second.take()
+    second.release()
+
+
+def test_a_process_that_died_here_is_taken_over_at_once(tmp_path: Path) -> None:
+    """Also one whose parent has not taken note of it, and one whose number another process has by now."""
+    path = tmp_path / ".claim"
+    code = f"""if True:
+        from pathlib import Path
+        from memlab.claims import Claim
+        print(Claim(Path({str(path)!r})).take(), flush=True)
+        input()"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "True\n"
+    claim = Claim(path)
+    assert not claim.take(), "its holder lives"
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert claim.take()
+    claim.release()
+    process.wait()
+    other_machine(path, **{**claims._this_process(), "started": "long ago"})
+    assert claim.take()
+    claim.release()
+
+
+def test_a_holder_elsewhere_is_dead_when_its_signs_of_life_stop(tmp_path: Path) -> None:
+    path = tmp_path / ".claim"
+    other_machine(path)
+    claim = Claim(path, beat=0.1, missed=3)
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:  # its clock may be wrong: only that the time changes counts
+        os.utime(path, (0, time.monotonic()))
+        assert not claim.take()
+        time.sleep(0.05)
+    start = time.monotonic()
+    while not claim.take():
+        time.sleep(0.02)
+    assert 0.25 < time.monotonic() - start < 5
+    assert holder(path)["token"] == claim.token
+    claim.release()
+
+
+def test_a_claim_shows_life(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / ".claim", beat=0.05)
+    assert claim.take()
+    before = claim.path.stat().st_mtime_ns
+    time.sleep(0.5)
+    assert claim.path.stat().st_mtime_ns > before and not claim.lost
+    claim.release()
+
+
+def test_who_was_taken_over_notices_and_leaves_the_claim_alone(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / ".claim", beat=0.05)
+    assert claim.take()
+    other_machine(claim.path)
+    end = time.monotonic() + 5
+    while not claim.lost and time.monotonic() < end:
+        time.sleep(0.02)
+    assert claim.lost
+    claim.release()
+    assert holder(claim.path)["token"] == "theirs"
+
+
+def test_of_two_who_see_a_dead_holder_the_second_does_not_remove_the_first(tmp_path: Path) -> None:
+    path = tmp_path / ".claim"
+    other_machine(path)
+    slow, quick = Claim(path, beat=0.01, missed=1), Claim(path, beat=0.01, missed=1)
+    assert not slow.take() and not quick.take()
+    time.sleep(0.05)
+    assert slow._holder_is_dead()  # and while it goes to remove the claim ...
+    assert quick.take()  # ... the other has done so, and has one of its own
+    slow._remove_dead()
+    assert holder(path)["token"] == quick.token and not slow.take()
+    quick.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_network_away_for_a_moment_loses_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim(tmp_path / ".claim", beat=0.02)
+    assert claim.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError(116, "Stale file handle")))
+        time.sleep(0.1)
+    before = claim.path.stat().st_mtime_ns
+    time.sleep(0.2)
+    assert not claim.lost and claim.path.stat().st_mtime_ns > before
+    claim.release()
+
+
+def test_waiting_ends_when_there_is_nothing_left_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / ".claim"
+    other_machine(path)
+    looks = iter([False, True])
+    with claimed(path, "somebody works on it:", until=lambda: next(looks)) as claim:
+        assert claim is None
+    assert "somebody works on it: (elsewhere, process 1, job 7)" in capsys.readouterr().out
+    with claimed(path, "", wait=False) as claim:
+        assert claim is None
+
+
+def test_an_error_releases_the_claim(tmp_path: Path) -> None:
+    with contextlib.suppress(KeyError), claimed(tmp_path / ".claim", ""):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
