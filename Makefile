@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reproduce figures test lint clean
+.PHONY: help setup run reproduce figures test test-slurm test-faults lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,14 @@ reproduce: setup  ## all experiments, one after another (ARGS="architecture=mixe
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-slurm: setup  ## set up a SLURM of one node on this machine (root, Debian packages) and run its tests
+	tests/slurm/up.sh
+	SLURM_TESTS=1 $(BIN)/python -m pytest tests/slurm $(ARGS)
+
+KILLS ?= 100
+test-faults: setup  ## kill -9 at KILLS random moments of an experiment
+	$(BIN)/python -m tests.faults --kills $(KILLS)
 
 lint: setup  ## format check, lint and types
 	$(BIN)/ruff format --check .

@@ -1,6 +1,9 @@
 """A chain of stages to finished run folders: reuse what is finished, resume what was broken off, train the rest."""
 
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from memlab.claims import Claim, ClaimLostError, claimed
 from memlab.cpu import prepare_cpu
 from memlab.data.module import HeldOutBatches, loader_of
 from memlab.data.prepare import Prepared, prepare, prepare_held_out
+from memlab.errors import explain
 from memlab.estimate import Workload, flops_per_step
 from memlab.files import write_atomic, write_json
 from memlab.lit.callbacks import Metrics, ShowProgress
@@ -77,11 +81,24 @@ def _run_claimed(job: Job, workload: Workload, wait: bool) -> None:
         waiting = f"another process works on {job.folder.path.name}: waiting for it"
         with claimed(job.folder.claim, waiting, until=lambda: job.done, wait=wait) as claim:
             if ranks.agreed(claim is not None):
-                _finish(job, workload, claim)
+                with _noted(job):
+                    _finish(job, workload, claim)
     elif ranks.agreed(False):
         _finish(job, workload, None)  # under the claim of rank 0
     if not (wait or ranks.agreed(job.done)):
         raise BusyError
+
+
+@contextmanager
+def _noted(job: Job) -> Iterator[None]:
+    """Keeps an error that ends the stage in its folder, for memlab.runs."""
+    try:
+        job.folder.note_failure(None)
+        yield
+    except Exception as error:
+        with suppress(OSError):  # the disk may be what is wrong
+            job.folder.note_failure(explain(error) or traceback.format_exc())
+        raise
 
 
 def _finish(job: Job, workload: Workload, claim: Claim | None) -> None:

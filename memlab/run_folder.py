@@ -3,6 +3,7 @@
 runs/stages/<stage>-<fingerprint>/
     config.yaml         the stage and the composed config that asked for it
     .claim              who works on it, while somebody does
+    failed.json         {"error"} that ended the last attempt, if one did
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
@@ -10,10 +11,11 @@ runs/stages/<stage>-<fingerprint>/
     evaluation-*.json   the same by another objective or on another text
     samples.jsonl       {"text", "regenerated"}
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
-    finished.json       written last: without it the stage is not finished
+    finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -55,7 +57,25 @@ class RunFolder:
         return (self.path / "finished.json").is_file()
 
     def finish(self) -> None:
-        write_json(self.path / "finished.json", {"fingerprint": self.fingerprint})
+        write_json(self.path / "finished.json", {"fingerprint": self.fingerprint, "sha256": self.weights_digest()})
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights' file."""
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def failure(self) -> str | None:
+        """What ended the last attempt, if an error did."""
+        path = self.path / "failed.json"
+        return str(read_json(path)["error"]) if path.is_file() else None
+
+    def note_failure(self, error: str | None) -> None:
+        """None: a new attempt begins."""
+        if error is None:
+            (self.path / "failed.json").unlink(missing_ok=True)
+        else:
+            write_json(self.path / "failed.json", {"error": error})
 
     def write_config(self, stage: dict[str, Any], config: dict[str, Any]) -> None:
         text = yaml.safe_dump({"stage": stage, "config": config}, sort_keys=False)

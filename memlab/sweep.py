@@ -125,6 +125,7 @@ def run_point(config: DictConfig) -> str | None:
 
 
 POINTS = "points.json"
+COMMAND = "command.json"  # beside it: the sweep's overrides
 
 
 def is_sweep() -> bool:
@@ -150,6 +151,7 @@ def _require_distinct(chains: list[list[Job]]) -> None:
 
 def _write_points(sweep: Sweep, chains: list[list[Job]]) -> None:
     """Which run folders a sweep's report is made of: read again where its text or tokenizer is not at hand."""
+    write_json(sweep.report_folder / COMMAND, sweep.given)
     points = [point(jobs) for jobs in chains]
     write_json(
         sweep.report_folder / POINTS,
@@ -220,7 +222,8 @@ class ReportAtEnd(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         GlobalHydra.instance().clear()  # the command is over; its points are composed once more for the report
-        sweep = compose_sweep(list(config.hydra.overrides.task))
+        launcher = [o for o in config.hydra.overrides.hydra if o.startswith(("hydra/launcher", "hydra.launcher"))]
+        sweep = compose_sweep([*config.hydra.overrides.task, *launcher])
         failures = list(session.failures)
         try:
             report = make_sweep_report(sweep)

@@ -19,8 +19,7 @@ _LINES = [f"def function_{i}(self, value={i}):\n    return self.items[{i % 7}] +
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small text files, all different."""
     folder = tmp_path_factory.mktemp("corpus")
-    for i in range(60):
-        (folder / f"{i:02}.txt").write_text(f"# file {i} of the corpus\n" + "".join(_LINES[i % 20 : i % 20 + 20]) * 3)
+    write_corpus(folder)
     return folder
 
 
@@ -51,6 +50,12 @@ def memlab(corpus: Path, environment: dict[str, str]) -> Command:
         )
 
     return call
+
+
+def write_corpus(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for i in range(60):
+        (folder / f"{i:02}.txt").write_text(f"# file {i} of the corpus\n" + "".join(_LINES[i % 20 : i % 20 + 20]) * 3)
 
 
 def smoke(corpus: Path, runs: Path) -> list[str]:

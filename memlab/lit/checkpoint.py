@@ -40,7 +40,7 @@ class SealedCheckpointIO(CheckpointIO):
         self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         content = Path(path).read_bytes()
-        if not _is_whole(content):
+        if not is_whole(content):
             raise ValueError(f"{path} is not a whole checkpoint: delete it and run the command again")
         state: dict[str, Any] = torch.load(io.BytesIO(content[:-_DIGEST]), map_location or "cpu", weights_only=True)
         return state
@@ -49,14 +49,15 @@ class SealedCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def _is_whole(content: bytes) -> bool:
+def is_whole(content: bytes) -> bool:
+    """Whether the seal fits."""
     return len(content) > _DIGEST and hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
 
 
 def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
     """The newest whole checkpoint and its step. A corrupt one is said to be so and deleted; None: start anew."""
     for path in folder.checkpoint_files():
-        if _is_whole(path.read_bytes()):
+        if is_whole(path.read_bytes()):
             return path, int(path.stem.removeprefix("step-"))
         console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
         path.unlink()

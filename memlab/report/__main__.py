@@ -1,6 +1,7 @@
 """The command that makes reports again: python -m memlab.report +experiment=NAME [the sweep's overrides] [options].
 
-Exit status: 0 if every claim holds, 3 if one does not or was not measured, 2 for a mistake; with --all 0 or 2.
+Exit status: 0 if every claim holds, 3 if one does not, is undecided or was not measured, 2 for a mistake; with --all 0
+or 2.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from memlab import paths
 from memlab.compose import Sweep, compose_sweep
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
+from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
 from memlab.run import fail
 from memlab.sweep import NothingFinishedError, all_finished, make_committed_report, make_sweep_report
 
@@ -45,12 +47,11 @@ def _one(options: argparse.Namespace) -> int:
     else:
         report = _from_runs(sweep, options)
     _list(report.pictures)
-    failed = [claim["id"] for claim in report.claims if claim["holds"] is False]
-    unmeasured = [claim["id"] for claim in report.claims if claim["holds"] is None]
-    for verdict, names in (("do not hold", failed), ("were not measured", unmeasured)):
+    for verdict in (REFUTED, UNDECIDED, UNMEASURED):
+        names = [claim["id"] for claim in report.claims if claim["verdict"] == verdict]
         if names:
-            console.print(f"claims that {verdict}: {', '.join(names)}", markup=False)
-    return 3 if failed or unmeasured else 0
+            console.print(f"{verdict}: {', '.join(names)}", markup=False)
+    return 0 if all(claim["holds"] for claim in report.claims) else 3
 
 
 def _every(options: argparse.Namespace) -> int:

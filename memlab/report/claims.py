@@ -35,6 +35,8 @@ from memlab.report.uncertainty import LEVEL, Side, Unmeasurable, difference, est
 Expected = dict[str, Any]
 Claim = dict[str, Any]
 
+HOLDS, UNDECIDED, REFUTED, UNMEASURED = "holds", "undecided", "does not hold", "not measured"
+
 _KEYS = {"id", "text", "source", "left", "right", "smallest_effect"}
 _OPTIONAL = {"architectures"}
 _PUBLISHED = {"arm", "architecture", "metric", "value", "source"}
@@ -82,12 +84,14 @@ def load_expected(path: Path) -> Expected:
 
 
 def evaluate(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """[{"id", "text", "holds", "measured"}, ...], one entry per claim and architecture present.
+    """[{"id", "text", "holds", "verdict", "measured"}, ...], one entry per claim and architecture present.
 
     holds: True if the difference is at least `smallest_effect` and its 95 % interval excludes differences below 0
     (below `smallest_effect`, where that is negative); False if not; None if rows are missing, `measured["reason"]` then
-    says which. `measured` has the difference, and the margin by which it exceeds `smallest_effect`, also in units of
-    the difference's standard error over seeds (null with one seed): `difference_se`, `margin_se`.
+    says which. verdict: the same in words; a claim that does not hold is UNDECIDED as long as the interval reaches the
+    smallest effect: more seeds could settle it either way. `measured` has the difference, and the margin by which it
+    exceeds `smallest_effect`, also in units of the difference's standard error over seeds (null with one seed):
+    `difference_se`, `margin_se`.
     """
     present = sorted({str(row["architecture"]) for row in rows if "architecture" in row})
     results = []
@@ -107,16 +111,18 @@ def evaluate(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any
 def _verdict(claim: Claim, rows: Sequence[Row], name: str) -> dict[str, Any]:
     pairs = [_pair(claim, rows, left, right) for left in _split(claim["left"]) for right in _split(claim["right"])]
     # One failing pair settles the claim; otherwise a pair that cannot be measured leaves it open.
+    refuted = [pair for pair in pairs if pair["verdict"] == REFUTED]
     failed = [pair for pair in pairs if pair["holds"] is False]
     unknown = [pair for pair in pairs if pair["holds"] is None]
-    candidates = failed or unknown or pairs
+    candidates = refuted or failed or unknown or pairs
     weakest = min(candidates, key=lambda pair: math.inf if pair["difference"] is None else pair["difference"])
-    measured = {key: value for key, value in weakest.items() if key != "holds"}
+    measured = {key: value for key, value in weakest.items() if key not in ("holds", "verdict")}
     if unknown and not failed:
         measured["reason"] = "; ".join(dict.fromkeys(pair["reason"] for pair in unknown))
     if len(pairs) > 1:
         measured["pairs"] = pairs
-    return {"id": name, "text": claim["text"], "holds": weakest["holds"], "measured": measured}
+    found = {key: weakest[key] for key in ("holds", "verdict")}
+    return {"id": name, "text": claim["text"], **found, "measured": measured}
 
 
 def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +134,7 @@ def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Map
         "smallest_effect": needed,
         "difference": None,
         "holds": None,
+        "verdict": UNMEASURED,
     }
     absent = [_name(selector) for selector, side in zip((left, right), sides, strict=True) if not side.rows]
     if absent:
@@ -139,6 +146,7 @@ def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Map
     numbers = (found.value, found.standard_error, found.low, found.high)
     if not all(math.isfinite(number) for number in numbers):
         return {**result, "reason": "a metric is not finite: a run diverged"}
+    holds = bool(found.value >= needed and found.low >= min(0, needed))
     return {
         **result,
         "difference": found.value,
@@ -150,7 +158,8 @@ def _pair(claim: Claim, rows: Sequence[Row], left: Mapping[str, Any], right: Map
         "level": LEVEL,
         "method": found.method,
         "seeds": found.seeds,
-        "holds": bool(found.value >= needed and found.low >= min(0, needed)),
+        "holds": holds,
+        "verdict": HOLDS if holds else UNDECIDED if found.high >= needed else REFUTED,
     }
 
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memlab.report.claims import REFUTED
 from memlab.report.collect import Row
 from memlab.report.report import Report, seconds
 from memlab.report.uncertainty import Unmeasurable, estimate, seed_values, standard_error
 from memlab.report.units import PUBLISHED, number, title
 
-VERDICTS = {True: "holds", False: "does not hold", None: "not measured"}
 ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin")
 
 
@@ -61,7 +61,7 @@ def verdicts(report: Report) -> list[list[str]]:
             if measured["margin_se"] is not None:
                 margin = f"{measured['margin_se']:+.1f} s.e."
         needed = f"≥ {number(measured['smallest_effect'], metric, signed=True)}"
-        lines.append([claim["id"], VERDICTS[claim["holds"]], *sides, change, needed, margin, how])
+        lines.append([claim["id"], claim["verdict"], *sides, change, needed, margin, how])
     return lines
 
 
@@ -84,7 +84,8 @@ def markdown(report: Report, pictures: Sequence[str]) -> str:
         _pipe_table(verdicts(report)),
         "Accuracies in percent, their differences in percentage points. A claim holds if the difference is at least "
         "what is needed and its 95 % interval excludes differences below 0; where less than 0 is needed (left is not "
-        "worse by more), below that. Intervals are over seeds (Student's t) from three seeds on, else over evaluation "
+        "worse by more), below that. One that does not is undecided as long as its interval reaches what is needed: "
+        "more seeds could tell. Intervals are over seeds (Student's t) from three seeds on, else over evaluation "
         "windows. Margin: the difference less what is needed, in standard errors over seeds; none with one seed.",
         "\n".join(f"- `{claim['id']}` ({claim['source']}): {claim['text']}" for claim in report.expected["claims"]),
     ]
@@ -110,7 +111,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
         for cell in lines[0]:
             table.add_column(cell, overflow="fold")
         for line in lines[1:]:
-            table.add_row(*map(escape, line), style="red" if VERDICTS[False] in line else None)
+            table.add_row(*map(escape, line), style="red" if REFUTED in line else None)
         console.print(table)
     measured = (claim["measured"] for claim in report.claims)
     hows = dict.fromkeys(found["method"] for found in measured if found["difference"] is not None)

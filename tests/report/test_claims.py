@@ -37,7 +37,7 @@ def test_interval_must_exclude_a_negative_difference(make_point: MakePoint) -> N
     [found] = evaluate([claim()], collect(points))
     assert found["measured"]["difference"] > 0.05
     assert found["measured"]["interval"][0] < 0
-    assert found["holds"] is False
+    assert found["holds"] is False and found["verdict"] == "undecided"
 
 
 @pytest.mark.parametrize(("left", "holds"), [(0.86, True), (0.795, True), (0.7, False)])
@@ -52,7 +52,24 @@ def test_not_worse_needs_the_interval_above_the_effect_too(make_point: MakePoint
     points += [make_point("blank_copy", 0.8, seed) for seed in range(3)]
     [found] = evaluate([claim(smallest_effect=-0.02)], collect(points))
     assert found["measured"]["difference"] > -0.02 > found["measured"]["interval"][0]
-    assert found["holds"] is False
+    assert found["holds"] is False and found["verdict"] == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.90, 0.91, 0.92), "holds"),
+        ((0.80, 0.86, 0.86), "undecided"),  # a little too small an effect, in an interval that reaches further
+        ((0.80, 0.81, 0.82), "does not hold"),
+    ],
+)
+def test_a_claim_is_undecided_while_its_interval_reaches_the_effect(
+    make_point: MakePoint, values: tuple[float, ...], verdict: str
+) -> None:
+    points = [make_point("curriculum", value, seed) for seed, value in enumerate(values)]
+    points += [make_point("blank_copy", 0.8, seed) for seed in range(3)]
+    [found] = evaluate([claim()], collect(points))
+    assert found["verdict"] == verdict and found["holds"] is (verdict == "holds")
 
 
 @pytest.mark.parametrize(("seeds", "error"), [(1, None), (2, 0.1), (3, 0.1 / 3**0.5)])

@@ -50,7 +50,7 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     written = json.loads((report.folder / "report.json").read_text())
     assert {"experiment", "scale", "rows", "claims"} <= set(written)
     assert len(written["rows"]) == len(points)
-    assert all(set(entry) == {"id", "text", "holds", "measured"} for entry in written["claims"])
+    assert all(set(entry) == {"id", "text", "holds", "verdict", "measured"} for entry in written["claims"])
     verdicts = {entry["id"]: entry["holds"] for entry in written["claims"]}
     assert verdicts["abrupt_curriculum_beats_blank_copy[mixer]"] is False
     assert all(holds for name, holds in verdicts.items() if not name.startswith("abrupt"))

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
 # A SLURM cluster of one node on this machine, for tests: controller and node daemon on the loopback, no accounting.
-# Needs root and Debian packages, which it installs. Does nothing if a controller answers already.
+# Needs root and Debian packages, which it installs; status 77 where they are not to be had. Does nothing if a controller
+# answers already.
 set -euo pipefail
 cd "$(dirname "$0")"
 
+packages="slurmctld slurmd slurm-client munge"
+install() { apt-get install -qq -y --no-install-recommends $packages >/dev/null; }
+
 if ! command -v slurmctld slurmd munged >/dev/null; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "no SLURM could be set up: it takes root and Debian packages" >&2
+        exit 77
+    fi
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -qq -y --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null ||
-        { apt-get update -qq && apt-get install -qq -y --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; }
+    install 2>/dev/null || { apt-get update -qq && install; } || {
+        echo "no SLURM could be set up: $packages could not be installed" >&2
+        exit 77
+    }
 fi
 if scontrol ping 2>/dev/null | grep -q 'is UP'; then
     exit 0

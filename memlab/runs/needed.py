@@ -1,0 +1,56 @@
+"""Which run folders the sweeps made in a runs folder still need, and what else lies there for nothing."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from memlab.compose import compose_sweep
+from memlab.files import read_json
+from memlab.plan import plan
+from memlab.runs.state import read_config, run_folders
+from memlab.sweep import COMMAND, POINTS
+
+OLD = 24 * 3600.0  # seconds after which a temporary file is nobody's any more
+
+
+def needed_folders(runs_dir: Path) -> set[str]:
+    """Names of the run folders that some experiment's sweep needs, as configs and code are now.
+
+    A sweep that cannot be composed any more, or whose text is not at hand, needs what it needed when it was run.
+    """
+    needed: set[str] = set()
+    for command in (runs_dir / "reports").glob(f"*/*/{COMMAND}"):
+        try:
+            sweep = compose_sweep([*read_json(command), f"runs_dir={runs_dir}"])
+            needed |= {job.folder.path.name for config in sweep.configs for job in plan(config)}
+        except (ValueError, OSError):
+            needed |= _written(command.with_name(POINTS))
+    for points in (runs_dir / "reports").glob(f"*/*/{POINTS}"):
+        if not points.with_name(COMMAND).is_file():
+            needed |= _written(points)
+    return needed
+
+
+def leftovers(runs_dir: Path) -> Iterator[Path]:
+    """Temporary files and folders of processes that were killed, and corpora that no run was trained on."""
+    for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*"):
+        for path in runs_dir.glob(pattern):
+            if path.name != ".claim" and not path.name.endswith(".claim") and time.time() - path.stat().st_mtime > OLD:
+                yield path
+    used = {read_config(folder).get("stage", {}).get("data", {}).get("hash") for folder in run_folders(runs_dir)}
+    for path in (runs_dir / "data").glob("*"):
+        if path.is_dir() and not path.name.startswith(".") and path.name not in used and not _is_held_out(path):
+            yield path
+
+
+def _written(points: Path) -> set[str]:
+    try:
+        return {name for point in read_json(points) for name in (point["folder"], *point["stages"])}
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        return set()
+
+
+def _is_held_out(path: Path) -> bool:
+    """Text to evaluate on, in another corpus's tokens: no run was trained on it."""
+    return not (path / "train.bin").is_file()

@@ -1,0 +1,107 @@
+"""kill -9 at random moments over a smoke experiment: python -m tests.faults [--kills 100] [--seed 0].
+
+A round runs the experiment, kills it, runs it again, until it comes to its end; rounds go on until there were enough
+kills. Of every round: no folder unusable, nothing trained twice that had finished, the weights of an undisturbed run.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from memlab.progress import Bars
+from memlab.runs.state import run_folders, state_of
+from memlab.runs.verify import problems
+from tests.conftest import ROOT, smoke, write_corpus
+
+# Two arms that share an encoder, a curriculum of two stages, checkpoints at every other step: much to break off.
+EXPERIMENT = (
+    "+experiment=copy_curriculum",
+    "arm=direct_copy,blank_copy,curriculum",
+    "trainer.checkpoint_every=2",
+    "trainer.log_every=3",
+    "trainer.threads=1",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    counts = run(options.kills, random.Random(options.seed))
+    print(", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+def run(kills: int, chance: random.Random) -> Counter[str]:
+    """What happened, counted. Raises AssertionError at the first thing that must not happen."""
+    counts: Counter[str] = Counter(kills=0)
+    with tempfile.TemporaryDirectory() as name:
+        corpus = Path(name, "corpus")
+        write_corpus(corpus)
+        started = time.monotonic()
+        process = _start(corpus, Path(name, "undisturbed"))
+        assert process.wait() == 0
+        whole = time.monotonic() - started
+        expected = _weights(Path(name, "undisturbed"))
+        with Bars() as bars:
+            bar = bars.bar("kills", kills)
+            while counts["kills"] < kills:
+                _round(corpus, Path(name, f"round {counts['rounds']}"), expected, whole, kills, chance, counts)
+                counts["rounds"] += 1
+                bar.update(counts["kills"])
+    return counts
+
+
+def _round(
+    corpus: Path, runs: Path, expected: dict[str, bytes], whole: float, kills: int, chance: random.Random,
+    counts: Counter[str],
+) -> None:  # fmt: skip
+    finished: dict[Path, int] = {}  # weights of finished stages, and when they were written
+    while True:
+        process = _start(corpus, runs)
+        try:
+            assert process.wait(chance.uniform(0, whole) if counts["kills"] < kills else None) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            counts["kills"] += 1
+            counts[f"in {_doing(runs)}"] += 1
+        for path, written in finished.items():
+            assert path.stat().st_mtime_ns == written, f"{path.parent.name} was trained again"
+        finished = {path.with_name("model.safetensors"): 0 for path in runs.glob("stages/*/finished.json")}
+        finished = {path: path.stat().st_mtime_ns for path in finished}
+        found = [problem for folder in run_folders(runs) for problem in problems(state_of(folder))]
+        assert not found, found
+        if process.returncode == 0:
+            break
+    assert _weights(runs) == expected, "other weights than those of the undisturbed run"
+
+
+def _start(corpus: Path, runs: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "memlab.run", *smoke(corpus, runs), *EXPERIMENT]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _doing(runs: Path) -> str:
+    """What the process was at when it was killed, as far as its files tell."""
+    if any(folder.claim.exists() for folder in run_folders(runs)):
+        return "a stage"
+    return "start-up or between stages"
+
+
+def _weights(runs: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/model.safetensors")}
+
+
+if __name__ == "__main__":
+    main()

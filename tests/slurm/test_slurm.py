@@ -1,0 +1,180 @@
+"""Sweeps on a real SLURM of one node (up.sh). They run where `make test-slurm` has set it up."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import smoke, wait_for
+
+# Only when asked: on a cluster that people use, tests have no business in its queue.
+pytestmark = pytest.mark.skipif(
+    "SLURM_TESTS" not in os.environ, reason="make test-slurm sets up a SLURM and runs these"
+)
+NAME = "memlab-tests"
+# Six points that share one autoencoder: each copies for a number of steps of its own.
+SWEEP = (
+    "encoder=frozen_autoencoder",
+    "objective=blank_copy",
+    "architecture.autoencoder_steps=2000",
+    "scale.steps.memory=10,11,12,13,14,15",
+    "trainer.checkpoint_every=20",
+    "trainer.threads=1",
+    "trainer.log_every=10",
+)
+SLURM = (
+    "hydra/launcher=slurm",
+    f"hydra.launcher.job_name={NAME}",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.signal_delay_s=30",
+)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def start(corpus: Path, environment: dict[str, str]) -> Start:
+    def call(runs: Path, *more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "memlab.run", "-m", *smoke(corpus, runs), *SWEEP, *more]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=corpus
+        )
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Weights of every stage, trained in one process."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    process = start(runs)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return weights(runs)
+
+
+@pytest.fixture(autouse=True)
+def clean_queue() -> Iterator[None]:
+    yield
+    subprocess.run(["scancel", f"--name={NAME}"], check=False)
+    wait_for(lambda: not queue(), 60)
+
+
+def weights(runs: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in runs.glob("stages/*/model.safetensors")}
+
+
+def queue() -> list[str]:
+    """Jobs that wait or run."""
+    return subprocess.run(
+        ["squeue", "-h", "-r", "-o", "%i", "-n", NAME], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def autoencoder(runs: Path) -> Path | None:
+    return next(iter(runs.glob("stages/autoencoder-*")), None)
+
+
+def trainer_of(runs: Path) -> str:
+    """The job that trains the autoencoder, once it has saved something."""
+    wait_for(lambda: list(runs.glob("stages/autoencoder-*/checkpoints/step-*.ckpt")), 120)
+    folder = autoencoder(runs)
+    assert folder is not None
+    return str(json.loads((folder / ".claim").read_text())["job"])
+
+
+def attempts(runs: Path) -> list[str]:
+    """Lines of the jobs' logs on the autoencoder's end: it was trained so often."""
+    logs = [path.read_text() for path in runs.glob("hydra/.submitit/*/*_log.out")]
+    return re.findall(r"autoencoder-\w+: 2,000 steps in", "\n".join(logs))
+
+
+def assert_sweep_ends_well(process: "subprocess.Popen[str]", runs: Path, expected: dict[str, bytes]) -> str:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert weights(runs) == expected
+    assert len(attempts(runs)) == 1, "trained once"
+    verify = [sys.executable, "-m", "memlab.runs", "--runs-dir", str(runs), "verify"]
+    result = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    return output
+
+
+def test_points_share_a_stage_that_is_trained_once(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    process = start(tmp_path, *SLURM)
+    output = assert_sweep_ends_well(process, tmp_path, undisturbed)
+    assert output.count("submitted slurm job") == 6
+    assert len({line.split()[3].split("_")[0] for line in output.splitlines() if line.startswith("submitted")}) == 1, (
+        "an array"
+    )
+
+
+def test_an_experiment_ends_with_its_report(tmp_path: Path, corpus: Path) -> None:
+    command = [sys.executable, "-m", "memlab.run", *smoke(corpus, tmp_path), "+experiment=copy", *SLURM]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "claims" in result.stdout and list(tmp_path.glob("reports/copy/*/report.md"))
+
+
+def test_a_preempted_job_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    process = start(tmp_path, *SLURM, "hydra.launcher.array_parallelism=2")
+    job = trainer_of(tmp_path)
+    subprocess.run(
+        [
+            "sbatch",
+            "--partition=high",
+            f"--job-name={NAME}",
+            f"--cpus-per-task={os.cpu_count()}",
+            "--output=/dev/null",
+            "--wrap=sleep 3",
+        ],
+        check=True,
+    )
+    assert_sweep_ends_well(process, tmp_path, undisturbed)
+    assert "which is saved" in _logs(tmp_path), f"job {job} was told"
+
+
+def test_a_requeued_job_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    process = start(tmp_path, *SLURM)
+    subprocess.run(["scontrol", "requeue", trainer_of(tmp_path)], check=True)
+    assert_sweep_ends_well(process, tmp_path, undisturbed)
+
+
+def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """Its point fails, which is said; another job takes its stage over; the same command again makes up for it."""
+    process = start(tmp_path, *SLURM)
+    trainer_of(tmp_path)
+    folder = autoencoder(tmp_path)
+    assert folder is not None
+    os.kill(json.loads((folder / ".claim").read_text())["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1 and "ended without a result" in output, output
+    assert_sweep_ends_well(start(tmp_path, *SLURM), tmp_path, undisturbed)
+
+
+def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """SLURM counts in minutes: the limit of the running job is lowered to what is nearly over."""
+    process = start(tmp_path, *SLURM)
+    subprocess.run(["scontrol", "update", f"JobId={trainer_of(tmp_path)}", "TimeLimit=1"], check=True)
+    assert_sweep_ends_well(process, tmp_path, undisturbed)
+    assert "Caught signal SIGUSR2" in _logs(tmp_path) and "which is saved" in _logs(tmp_path)
+
+
+def test_a_killed_launcher_leaves_its_jobs(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    process = start(tmp_path, *SLURM)
+    trainer_of(tmp_path)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+    assert queue()
+    assert_sweep_ends_well(start(tmp_path, *SLURM), tmp_path, undisturbed)
+
+
+def _logs(runs: Path) -> str:
+    return "\n".join(path.read_text() for path in runs.glob("hydra/.submitit/*/*_log.*"))
