@@ -6,6 +6,7 @@ requeued has saved what it had; clusters without accounting do not hang; local j
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,9 @@ class _Launcher(BaseSubmititLauncher):
                 bar.update(sum(job.done() for job in jobs), f"{len(jobs)} submitted")
                 time.sleep(POLL)
         failures = [_failure(job) for job in jobs]
-        session.failures += [message for message in failures if message is not None]
+        for message in filter(None, failures):
+            print(f"error: {message}", file=sys.stderr)
+            session.failures.append(message)
         return [_returned(message) for message in failures]
 
     def _submit(self, waiting: list[tuple[Any, ...]], running: "list[submitit.Job[JobReturn]]") -> list[Any]:

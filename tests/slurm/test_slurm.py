@@ -159,11 +159,16 @@ def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dic
 
 
 def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """SLURM counts in minutes: the limit of the running job is lowered to what is nearly over."""
-    process = start(tmp_path, *SLURM)
-    subprocess.run(["scontrol", "update", f"JobId={trainer_of(tmp_path)}", "TimeLimit=1"], check=True)
+    """SLURM counts in minutes: the limit of the running job is lowered to what is nearly over, and raised again."""
+    # Saving and validating change no weight and take time, of which SLURM may let half a minute pass.
+    slowly = ("trainer.checkpoint_every=1", "trainer.validate_every=2", "hydra.launcher.signal_delay_s=58")
+    process = start(tmp_path, *SLURM, *slowly)
+    job = trainer_of(tmp_path)
+    subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=1"], check=True)
+    wait_for(lambda: "Caught signal SIGUSR2" in _logs(tmp_path))
+    assert "which is saved" in _logs(tmp_path)
+    subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=60"], check=True)
     assert_sweep_ends_well(process, tmp_path, undisturbed)
-    assert "Caught signal SIGUSR2" in _logs(tmp_path) and "which is saved" in _logs(tmp_path)
 
 
 def test_a_killed_launcher_leaves_its_jobs(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
