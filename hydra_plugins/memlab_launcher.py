@@ -93,13 +93,18 @@ class SlurmLauncher(_Launcher):
     def _submit(self, waiting: list[tuple[Any, ...]], running: "list[submitit.Job[JobReturn]]") -> list[Any]:
         if not waiting:
             return []
+        from submitit.core.utils import FailedJobError
         from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
         from memlab.slurm import QueueWatcher
 
         SlurmJob.watcher = QueueWatcher(delay_s=30)
         points, waiting[:] = list(waiting), []
-        return self._executor(SlurmExecutor).map_array(self, *zip(*points, strict=True))
+        try:
+            return self._executor(SlurmExecutor).map_array(self, *zip(*points, strict=True))
+        except (RuntimeError, FailedJobError) as error:  # no srun here, or what sbatch says
+            print(f"error: SLURM does not take the jobs: {error}", file=sys.stderr)
+            raise SystemExit(1) from None  # Hydra would show the way to an ordinary exception
 
 
 class LocalLauncher(_Launcher):

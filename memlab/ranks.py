@@ -95,7 +95,3 @@ def largest(value: int) -> int:
     number = torch.tensor(value)
     torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX, group=_group)
     return int(number)
-
-
-def wait_for_all() -> None:
-    largest(0)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 from submitit.slurm.slurm import SlurmInfoWatcher
 
@@ -29,18 +30,13 @@ class QueueWatcher(SlurmInfoWatcher):
         if answer.returncode == 0 or "Invalid job id" in answer.stderr:  # that of a single job, long gone
             gone = {job: {"JobID": job, "State": GONE} for job in self._registered - self._finished}
             self._info_dict.update(gone | self.read_info(answer.stdout))
-        self._mark_finished()
+        self._last_status_check = time.time()
+        self._finished |= {job for job in self._registered - self._finished if self.is_done(job, mode="cache")}
 
     def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
         text = string if isinstance(string, str) else string.decode()
         lines = [line.split("|") for line in text.splitlines() if line.count("|") == 2]
         return {job: {"JobID": job, "State": state, "NodeList": nodes} for job, state, nodes in lines}
-
-    def _mark_finished(self) -> None:
-        import time
-
-        self._last_status_check = time.time()
-        self._finished |= {job for job in self._registered - self._finished if self.is_done(job, mode="cache")}
 
 
 def requeue() -> bool:
