@@ -30,7 +30,7 @@ def with_prefix(option: str) -> str:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_steps(option: str, architecture: str, corpus: Path, tmp_path: Path) -> None:
     if option == "encoder=from_run":
-        pytest.skip("needs a finished run: tests/test_pipeline.py")
+        pytest.skip("needs a finished run: tests/pipeline/test_stages.py")
     if option in NEEDS:
         option = f"{NEEDS[option]},{option}"
     smoke = [] if option.startswith("scale=") else ["scale=smoke"]
