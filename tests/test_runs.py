@@ -86,6 +86,24 @@ def test_gc_removes_what_no_sweep_needs_and_only_when_told(folder: Path, runs: R
     assert list((folder / "data").glob("*/train.bin"))
 
 
+def test_gc_removes_old_embeddings_and_texts_that_no_run_was_measured_on(folder: Path, runs: Runs) -> None:
+    (text,) = (folder / "data").iterdir()
+    for name in ("measured-on", "unused"):
+        shutil.copytree(text, folder / "data" / name)
+        (folder / "data" / name / "train.bin").unlink()  # as a text to evaluate on has none
+    own = stage(folder, "copy")
+    evaluation = json.loads((own / "evaluation.json").read_text())
+    evaluation["settings"]["data"] = "measured-on"
+    (own / "evaluation-other.json").write_text(json.dumps(evaluation))
+    (folder / "embeddings").mkdir()
+    for name, time_ in (("new.values", time.time()), ("old.values", 0)):
+        (folder / "embeddings" / name).write_text("")
+        os.utime(folder / "embeddings" / name, (0, time_))
+    assert runs("gc", "--delete").returncode == 0
+    assert {path.name for path in (folder / "data").iterdir()} == {text.name, "measured-on"}
+    assert [path.name for path in (folder / "embeddings").iterdir()] == ["new.values"]
+
+
 def test_gc_keeps_what_a_process_works_on(folder: Path, runs: Runs) -> None:
     own = stage(folder, "clm")
     (own / ".claim").write_text(json.dumps({"token": "t", "host": "elsewhere", "pid": 1}))

@@ -2,7 +2,7 @@
 
   python -m memlab.runs list             every run folder: finished, running, stale, failed or stopped
   python -m memlab.runs show NAME        one of them, by its name or the beginning of it
-  python -m memlab.runs gc [--delete]    folders that no experiment's sweep needs, and what killed processes left
+  python -m memlab.runs gc [--delete]    folders that no experiment's sweep needs, and what else lies there for nothing
   python -m memlab.runs verify           whether all of them are whole
 
 Exit status: 0; 1 if verify finds something; 2 for a mistake.

@@ -8,6 +8,7 @@ from pathlib import Path
 from memlab.compose import compose_sweep
 from memlab.files import read_json
 from memlab.plan import plan
+from memlab.run_folder import RunFolder
 from memlab.runs.state import read_config, run_folders
 from memlab.sweep import COMMAND, POINTS
 
@@ -33,15 +34,22 @@ def needed_folders(runs_dir: Path) -> set[str]:
 
 
 def leftovers(runs_dir: Path) -> Iterator[Path]:
-    """Temporary files and folders of processes that were killed, and corpora that no run was trained on."""
-    for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*"):
+    """What killed processes left, cached embeddings that nothing was added to for a day, and texts of no run."""
+    for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*", "embeddings/*"):
         for path in runs_dir.glob(pattern):
             if path.name != ".claim" and not path.name.endswith(".claim") and time.time() - path.stat().st_mtime > OLD:
                 yield path
-    used = {read_config(folder).get("stage", {}).get("data", {}).get("hash") for folder in run_folders(runs_dir)}
+    used = {text for folder in run_folders(runs_dir) for text in _texts(folder)}
     for path in (runs_dir / "data").glob("*"):
-        if path.is_dir() and not path.name.startswith(".") and path.name not in used and not _is_held_out(path):
+        if path.is_dir() and not path.name.startswith(".") and path.name not in used:
             yield path
+
+
+def _texts(folder: RunFolder) -> Iterator[str | None]:
+    """Names of the corpora that a run was trained and evaluated on."""
+    yield read_config(folder).get("stage", {}).get("data", {}).get("hash")
+    for path in folder.path.glob("evaluation*.json"):
+        yield (folder.evaluation_settings(path.name) or {}).get("data")
 
 
 def _written(points: Path) -> set[str]:
@@ -49,8 +57,3 @@ def _written(points: Path) -> set[str]:
         return {name for point in read_json(points) for name in (point["folder"], *point["stages"])}
     except (OSError, KeyError, TypeError, json.JSONDecodeError):
         return set()
-
-
-def _is_held_out(path: Path) -> bool:
-    """Text to evaluate on, in another corpus's tokens: no run was trained on it."""
-    return not (path / "train.bin").is_file()
