@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import smoke, wait_for
+from tests.conftest import ROOT, smoke, wait_for
 
 # Only when asked: on a cluster that people use, tests have no business in its queue.
 pytestmark = pytest.mark.skipif(
@@ -169,6 +170,20 @@ def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturb
     assert "which is saved" in _logs(tmp_path)
     subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=60"], check=True)
     assert_sweep_ends_well(process, tmp_path, undisturbed)
+
+
+def test_a_job_script_of_ones_own_goes_on(tmp_path: Path, corpus: Path, undisturbed: dict[str, bytes]) -> None:
+    """As docs/slurm.md writes it: SLURM's signal, and memlab puts the job back into the queue."""
+    command = [sys.executable, "-m", "memlab.run", *smoke(corpus, tmp_path), *SWEEP]
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\nsrun {shlex.join(command)}\n")
+    options = ["--signal=USR1@120", "--requeue", "--open-mode=append", f"--output={tmp_path}/job.log"]
+    subprocess.run(["sbatch", f"--job-name={NAME}", *options, str(script)], check=True, cwd=ROOT)
+    job = trainer_of(tmp_path)
+    subprocess.run(["scancel", "--signal=USR1", job], check=True)  # as SLURM does ahead of the limit: to the steps
+    wait_for(lambda: "the job is in the queue again" in (tmp_path / "job.log").read_text())
+    wait_for(lambda: not queue(), 300)
+    assert weights(tmp_path) == undisturbed
 
 
 def test_a_killed_launcher_leaves_its_jobs(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
