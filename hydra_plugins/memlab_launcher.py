@@ -31,18 +31,20 @@ class _Launcher(BaseSubmititLauncher):
 
         from memlab import ranks
         from memlab.signals import Stopped
+        from memlab.slurm import goes_on_later
 
         environment = TorchDistributedEnvironment()
         if environment.world_size > 1:
-            environment.export(overwrite=True)
+            environment.export(set_cuda_visible_devices=False, overwrite=True)  # a rank takes the GPU of its number
             ranks.silence_others()
         handler = signal.getsignal(signal.SIGUSR2)  # submitit's, which has the job run again
         try:
             return super().__call__(*arguments, **options)
         except Stopped as stopped:
-            if stopped.asks_for_requeue and callable(handler):
+            if callable(handler) and goes_on_later(stopped):
                 handler(signal.SIGUSR2, None)  # ends the process of rank 0
                 time.sleep(600)  # the others are ended with it
+            ranks.wait_for_first()
             raise SystemExit(stopped.status) from None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -139,8 +141,12 @@ def _failure(job: "submitit.Job[JobReturn]") -> str | None:
         outcome, result = job.task(0)._get_outcome_and_result()
     except UncompletedJobError:
         return f"job {job.job_id} ended without a result ({job.state}): see {_log(job)}"
+    except Exception as error:  # whatever unpickling may raise
+        return f"job {job.job_id}: its result cannot be read ({error!r}): see {_log(job)}"
     if outcome == "error":
         return f"job {job.job_id}: {str(result).strip().splitlines()[-1]}: see {_log(job)}"
+    if result.status != JobStatus.COMPLETED:
+        return f"job {job.job_id}: {result._return_value!r}: see {_log(job)}"
     return None if result.return_value is None else f"job {job.job_id}: {result.return_value}"
 
 

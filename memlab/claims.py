@@ -95,11 +95,14 @@ class Claim:
     def _show_life(self) -> None:
         while not self._stop.wait(self.beat):
             try:
-                if _token(self.path) != self.token:
-                    self.lost = True
+                self.lost = read_json(self.path)["token"] != self.token
+                if self.lost:
                     return
                 os.utime(self.path)
-            except OSError:
+            except FileNotFoundError:
+                self.lost = True
+                return
+            except (OSError, ValueError):
                 continue  # the network is away: who waits sees it as long as this process does
 
     def _holder_is_dead(self) -> bool:
@@ -120,7 +123,7 @@ class Claim:
         except FileNotFoundError:
             return
         if _token(dead) != expected:  # another was quicker, and has a claim of its own since
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):  # without it, its holder notices and leaves off
                 os.link(dead, self.path)
         dead.unlink(missing_ok=True)
 

@@ -40,7 +40,6 @@ from memlab.training import (
     speed_up,
     tokens_per_step,
     trainer_of,
-    window_of,
 )
 
 
@@ -129,7 +128,7 @@ def _finish_stage(job: Job, workload: Workload, claim: Claim | None) -> None:
     if ranks.is_first():
         folder.write_metrics_csv()
         for checkpoint in folder.checkpoint_files():
-            checkpoint.unlink()  # the weights are there; optimizer states are twice their size
+            checkpoint.unlink(missing_ok=True)  # the weights are there; optimizer states are twice their size
         folder.finish()
 
 
@@ -183,16 +182,8 @@ def _evaluate(job: Job, module: StageModule) -> tuple[dict[str, Any], list[dict[
     """Makes the evaluations that are missing; returns the metrics of the stage's own one, and its samples if made."""
     samples: list[dict[str, str]] = []
     for evaluation in job.missing:
-        prepared = prepared_of(job)
-        if evaluation.other_text:
-            prepared = prepare_held_out(evaluation.data, prepared, prepared.path.parent)
-        measured = module_of(job, module.model, build_objective(evaluation.objective), prepared)
-        batches = HeldOutBatches(
-            prepared.tokens("val"),
-            window_of(measured),
-            job.stage.training["batch_size"],
-            job.settings["evaluate_windows"],
-        )
+        objective, prepared, batches = _evaluation_of(job, evaluation)
+        measured = module_of(job, module.model, objective, prepared)
         by_table = evaluate(evaluator_of(job), measured, loader_of(batches), prepared.vocab)
         result = by_table if evaluation.other_objective else unnested(by_table)
         job.folder.write_evaluation(evaluation.file, evaluation.settings, result)

@@ -5,12 +5,14 @@ a single machine. Files are written and decisions taken by rank 0.
 """
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from memlab.progress import console
 
 Value = TypeVar("Value")
+Number = TypeVar("Number", int, float)
 # Other ranks wait in `agreed` while the first waits for another job's claim.
 PATIENCE = timedelta(days=14)
 _group: Any = None  # gloo, whatever trains: agreements are on the CPU, and no device waits for them
@@ -86,7 +88,7 @@ def agreed(value: Value) -> Value:
     return values[0]
 
 
-def largest(value: int) -> int:
+def largest(value: Number) -> Number:
     """The largest of all ranks' values, on every rank."""
     if _group is None:
         return value
@@ -94,4 +96,13 @@ def largest(value: int) -> int:
 
     number = torch.tensor(value)
     torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX, group=_group)
-    return int(number)
+    return type(value)(number.item())
+
+
+def wait_for_first() -> None:
+    """At the end of a rank that was told to stop: what starts ranks ends them all when one has ended.
+
+    Rank 0 has more to do until then, such as sending its rows.
+    """
+    with suppress(RuntimeError):  # of gloo, if rank 0 is gone already
+        agreed(None)

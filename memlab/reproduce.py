@@ -4,16 +4,16 @@ All of them are composed and validated before the first one runs. What is finish
 goes on.
 """
 
-import subprocess
 import sys
 
 from rich.table import Table
 
-from memlab import paths
+from memlab import paths, spawn
 from memlab.compose import Sweep, compose_sweep
 from memlab.plan import Job, plan
 from memlab.progress import console, duration
 from memlab.run import fail
+from memlab.signals import ENDING
 
 # In the paper's order: later ones reuse stages of earlier ones.
 EXPERIMENTS = (
@@ -43,7 +43,10 @@ def main() -> None:
         left = _seconds({folder: job for later in EXPERIMENTS[number - 1 :] for folder, job in jobs[later].items()})
         console.rule(f"{number} of {len(EXPERIMENTS)}: {name}; about {duration(left)} left", align="left")
         command = [sys.executable, "-m", "memlab.run", f"+experiment={name}", *overrides]
-        if subprocess.run(command, check=False).returncode:
+        status = spawn.run(command)
+        if status - 128 in ENDING:
+            raise SystemExit(status)  # it was told to stop, and so is this
+        if status:
             failed.append(name)
     console.rule("done", align="left")
     for name, sweep in sweeps.items():

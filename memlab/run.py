@@ -13,14 +13,23 @@ from memlab import paths, ranks
 from memlab.compose import Sweep, compose_sweep
 from memlab.errors import explain
 from memlab.plan import plan
-from memlab.signals import Stopped
+from memlab.signals import Stopped, signals
 from memlab.sweep import print_plan, run_point, session
 
 MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
+    try:
+        with signals.listening():
+            _main(sys.argv[1:])
+    except Stopped as stopped:
+        _end(stopped)
+    if session.failures:
+        raise SystemExit(1)
+
+
+def _main(arguments: list[str]) -> None:
     # --help, --cfg and the like are Hydra's business.
     if all(a in MULTIRUN_FLAGS for a in arguments if a.startswith("-")):
         try:
@@ -29,18 +38,14 @@ def main() -> None:
             if sweep.configs[0].dry_run:
                 print_plan(chains)
                 return
-            if len(chains) > 1 and not sweep.is_experiment and not set(arguments) & set(MULTIRUN_FLAGS):
-                sys.argv.append(MULTIRUN_FLAGS[0])  # a comma makes a sweep
+            is_sweep = len(chains) > 1 or sweep.launcher != "basic"  # a launcher starts the points of sweeps only
+            if is_sweep and not sweep.is_experiment and not set(arguments) & set(MULTIRUN_FLAGS):
+                sys.argv.append(MULTIRUN_FLAGS[0])
             _start_ranks(sweep)
             session.expect(sweep, chains)
         except Exception as error:
             fail(error, 2)
-    try:
-        _run()
-    except Stopped as stopped:
-        _end(stopped)
-    if session.failures:
-        raise SystemExit(1)
+    _run()
 
 
 def _start_ranks(sweep: Sweep) -> None:
@@ -66,11 +71,12 @@ def _start_ranks(sweep: Sweep) -> None:
 def _end(stopped: Stopped) -> NoReturn:
     """After a signal, with everything saved: back into SLURM's queue if that is what it was for."""
     if ranks.is_first():
-        from memlab.slurm import requeue
+        from memlab.slurm import goes_on_later, requeue
 
-        again = stopped.asks_for_requeue and requeue()
+        again = goes_on_later(stopped) and requeue()
         how = "the job is in the queue again" if again else "run the same command again: it goes on from there"
         print(f"{stopped}, everything is saved; {how}", file=sys.stderr)
+    ranks.wait_for_first()
     raise SystemExit(stopped.status)
 
 

@@ -90,7 +90,7 @@ class RunFolder:
         return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows in the order written. Of one that two processes wrote (memlab/claims.py) the later is left out."""
+        """Rows by step. Of one that two processes wrote (memlab/claims.py) the later is left out."""
         if not self.metrics.is_file():
             return []
         rows: dict[Any, dict[str, Any]] = {}
@@ -98,7 +98,7 @@ class RunFolder:
             if line.endswith("}"):
                 row = json.loads(line)
                 rows.setdefault((row["step"], *row), row)
-        return list(rows.values())
+        return sorted(rows.values(), key=lambda row: row["step"])
 
     def truncate_metrics(self, step: int) -> None:
         """Drops rows after `step`, which a resumed run writes again; also a last line cut off by a kill."""

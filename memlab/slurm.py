@@ -1,12 +1,17 @@
 """What memlab asks of SLURM."""
 
 import os
+import re
 import subprocess
 import time
 
 from submitit.slurm.slurm import SlurmInfoWatcher
 
+from memlab.signals import Stopped
+
 GONE = "GONE"  # state of a job that the controller has forgotten, as it does some minutes after a job's end
+# A node that failed and a preemption may end a job, or requeue it a moment later: GONE tells.
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "REVOKED", GONE)
 
 
 class QueueWatcher(SlurmInfoWatcher):
@@ -19,7 +24,12 @@ class QueueWatcher(SlurmInfoWatcher):
         arrays = sorted({job.split("_")[0] for job in self._registered - self._finished})
         if not arrays:
             return None
-        return ["squeue", "--states=all", "--array", "--noheader", "--format=%i|%T|%N", f"--jobs={','.join(arrays)}"]
+        jobs = f"--jobs={','.join(arrays)}"
+        return ["squeue", "--all", "--states=all", "--array", "--noheader", "--format=%i|%T|%N", jobs]
+
+    def is_done(self, job_id: str, mode: str = "standard") -> bool:
+        """submitit takes every state that it does not know, such as CONFIGURING or SUSPENDED, for an end."""
+        return self.get_state(job_id, mode=mode).upper() in ENDED
 
     def update(self) -> None:
         command = self._make_command()
@@ -39,12 +49,31 @@ class QueueWatcher(SlurmInfoWatcher):
         return {job: {"JobID": job, "State": state, "NodeList": nodes} for job, state, nodes in lines}
 
 
+def goes_on_later(stopped: Stopped) -> bool:
+    """Whether the job that this process is in should be put back into the queue.
+
+    A preemption may say TERM, as scancel does: SLURM is asked which it is.
+    """
+    job = _this_job()
+    if stopped.asks_for_requeue or job is None:
+        return stopped.asks_for_requeue
+    return re.search(r"\bPreemptTime=\d", _scontrol("--oneliner", "show", "job", job) or "") is not None
+
+
 def requeue() -> bool:
-    """Puts the SLURM job that this process is in back into the queue; whether there is one."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return False
+    """Puts the SLURM job that this process is in back into the queue; whether there is one, and SLURM does it."""
+    job = _this_job()
+    return job is not None and _scontrol("requeue", job) is not None
+
+
+def _this_job() -> str | None:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    if array is not None:
-        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array is not None else os.environ.get("SLURM_JOB_ID")
+
+
+def _scontrol(*arguments: str) -> str | None:
+    """What it answers; None if it refuses, or is not there, as in a container."""
+    try:
+        return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -94,6 +94,7 @@ class Session:
 
     def _run(self, jobs: list[Job], wait: bool) -> bool:
         """Whether the point has come to its end: not if it would have to wait. A failure is one."""
+        from memlab.lit.guard import DivergedError
         from memlab.pipeline import BusyError, run_chain
 
         try:
@@ -102,8 +103,10 @@ class Session:
             return False
         except Exception as error:
             message = explain(error)
-            # Other points may do well, but where the disk is full they would fail too.
-            if message is None or is_disk_trouble(error) or not is_sweep():
+            # Other points may do well, but where the disk is full they would fail too, and of several ranks the others
+            # may not have met the error: all of them do where a loss diverges.
+            alone = ranks.world() > 1 and not isinstance(error, DivergedError)
+            if message is None or is_disk_trouble(error) or alone or not is_sweep():
                 raise
             print(f"error: {message}\nGoing on with the next point.", file=sys.stderr)
             self.failures.append(message)

@@ -70,6 +70,9 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert first.take() and not second.take()
     first.release()
     assert second.take()
+    first._seen = (("a dead one's", 0), 0.0)  # which it goes to remove; the new one cannot be put back,
+    first._remove_dead()  # and its holder sees that it is gone
+    assert not second.path.exists()
     second.release()
 
 
@@ -147,11 +150,14 @@ def test_of_two_who_see_a_dead_holder_the_second_does_not_remove_the_first(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_network_away_for_a_moment_loses_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "function"), [(os, "utime"), (claims, "read_json")])
+def test_the_network_away_for_a_moment_loses_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, function: str
+) -> None:
     claim = Claim(tmp_path / ".claim", beat=0.02)
     assert claim.take()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "utime", lambda *_: (_ for _ in ()).throw(OSError(116, "Stale file handle")))
+        patch.setattr(module, function, lambda *_: (_ for _ in ()).throw(OSError(116, "Stale file handle")))
         time.sleep(0.1)
     before = claim.path.stat().st_mtime_ns
     time.sleep(0.2)

@@ -1,6 +1,9 @@
 """Every experiment as a user runs it, at smoke scale: each figure of the paper is one command away."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from memlab import paths
 from memlab.report.report import as_dict
 from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS
-from tests.conftest import Command
+from tests.conftest import Command, smoke, wait_for
 
 SWEEP = ("architecture=mixer,transformer",)
 
@@ -52,6 +55,19 @@ def test_reproduce_runs_all_and_then_nothing(memlab: Command, tmp_path: Path) ->
     assert f"{len(EXPERIMENTS)} of {len(EXPERIMENTS)}: {EXPERIMENTS[-1]}; about 0:00 left" in first.stdout
     stages = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/finished.json")}
     assert len(stages) == 1, "the same stage for all of them"
+
+
+def test_reproduce_saves_and_stops_at_a_signal(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    slowly = ("arm=no_memory", "scale.steps.memory=2000", "trainer.checkpoint_every=1000")
+    command = [sys.executable, "-m", "memlab.reproduce", *smoke(corpus, tmp_path), *slowly]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(tmp_path.glob("stages/copy-*/metrics.jsonl")))
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT, output + errors
+    assert "run the same command again" in errors and "Traceback" not in errors
+    assert output.count("of 7: ") == 1, "no further experiment"
+    assert list(tmp_path.glob("stages/copy-*/checkpoints/step-*"))
 
 
 def test_reproduce_finds_mistakes_before_it_runs(memlab: Command, tmp_path: Path) -> None:

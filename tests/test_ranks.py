@@ -1,6 +1,7 @@
 """Several processes that train one model (gloo on CPUs) against one that does it alone."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -74,11 +75,13 @@ def test_processes_save_on_a_signal_and_another_number_of_them_goes_on(
 ) -> None:
     slowly = (*CASES["hand_over"], "trainer.log_every=2", "trainer.checkpoint_every=1")
     command = [sys.executable, "-m", "memlab.run", *smoke(corpus, tmp_path), "trainer=cpu_ddp", *slowly]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(lambda: list(tmp_path.glob("stages/*/checkpoints/step-*")))
-    process.send_signal(signal.SIGUSR1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGUSR1, output + errors
+    assert process.returncode == 128 + signal.SIGINT, output + errors
     assert "which is saved" in output and errors.count("run the same command again") == 1 and "Traceback" not in errors
     assert not list(tmp_path.glob("stages/*/.claim"))
     result = memlab(*slowly, runs=tmp_path)
@@ -93,7 +96,7 @@ def test_a_batch_that_cannot_be_shared_out_is_an_error(memlab: Command, tmp_path
     assert result.returncode == 2 and "take hydra/launcher=slurm" in result.stderr
 
 
-def test_a_mistake_that_one_process_meets_ends_all_with_its_message(memlab: Command, tmp_path: Path) -> None:
+def test_a_mistake_ends_all_processes_with_one_message(memlab: Command, tmp_path: Path) -> None:
     result = memlab("trainer=cpu_ddp", "optimizer.lr=1e30", "trainer.log_every=1", runs=tmp_path)
     assert result.returncode == 1
     assert "not finite" in result.stderr and "Traceback" not in result.stderr

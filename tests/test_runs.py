@@ -75,8 +75,9 @@ def test_one_is_shown(folder: Path, runs: Runs) -> None:
 def test_gc_removes_what_no_sweep_needs_and_only_when_told(folder: Path, runs: Runs) -> None:
     needed = [stage(folder, "autoencoder"), *(folder / "stages").glob("copy-*")]
     own, rubbish = stage(folder, "clm"), needed[0] / ".weights.abc"
-    rubbish.write_text("")
-    os.utime(rubbish, (0, 0))
+    for path in (rubbish, own / ".weights.def"):
+        path.write_text("")
+        os.utime(path, (0, 0))
     listed = runs("gc")
     assert listed.returncode == 0, listed.stderr
     assert str(own) in listed.stdout and str(rubbish) in listed.stdout and "--delete" in listed.stdout
@@ -149,6 +150,10 @@ def test_a_checkpoint_before_a_broken_one_is_enough(folder: Path, runs: Runs) ->
     (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "step-000000020.ckpt").write_bytes(b"half")
     assert "no checkpoint is whole" in runs("verify").stdout
+    (path / ".claim").write_text(json.dumps({"token": "t", "host": "elsewhere", "pid": 1}))
+    assert "all whole" in runs("verify").stdout, "a running one is left alone"
+    os.utime(path / ".claim", (0, 0))
+    assert "no checkpoint is whole" in runs("verify").stdout, "a stale one is not"
 
 
 def test_a_folder_without_runs(environment: dict[str, str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ def is_whole(content: bytes) -> bool:
 def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
     """The newest whole checkpoint and its step. A corrupt one is said to be so and deleted; None: start anew."""
     for path in folder.checkpoint_files():
-        if is_whole(path.read_bytes()):
-            return path, int(path.stem.removeprefix("step-"))
-        console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
-        path.unlink()
+        with suppress(FileNotFoundError):  # of a process that was cut off and goes on all the same
+            if is_whole(path.read_bytes()):
+                return path, int(path.stem.removeprefix("step-"))
+            console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
+            path.unlink()
     return None
 
 

@@ -12,6 +12,8 @@ from memlab.data.module import TrainBatches
 from memlab.lit.module import StageModule
 from memlab.run_folder import RunFolder
 
+_NEVER = 2**62  # number of a batch that is not to come
+
 
 class DivergedError(ValueError):
     """The loss is not finite, or above the limit."""
@@ -28,8 +30,8 @@ class StopAtDivergence(Callback):
         self.batches = batches
         self.every = every
         self.limit = limit
-        self._first = torch.tensor(-1)  # number of the batch
-        self._loss = torch.tensor(math.nan)  # its loss
+        self._first = torch.tensor(_NEVER)  # number of the batch
+        self._loss = torch.tensor(0.0)  # its loss
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
@@ -37,7 +39,7 @@ class StopAtDivergence(Callback):
         assert isinstance(module, StageModule)
         loss = outputs["loss"].detach()
         self._first, self._loss = self._first.to(loss.device), self._loss.to(loss.device)
-        new = ~(loss.abs() <= self.limit) & (self._first < 0)  # a comparison with NaN is false
+        new = ~(loss.abs() <= self.limit) & (self._first == _NEVER)  # a comparison with NaN is false
         self._first = torch.where(new, module.batch_number - 1, self._first)
         self._loss = torch.where(new, loss, self._loss)
         if trainer.global_step % self.every == 0:
@@ -49,12 +51,15 @@ class StopAtDivergence(Callback):
     def check(self, trainer: Trainer, module: LightningModule) -> None:
         """Raises DivergedError, on all ranks, if a loss up to now, or a weight, is not what it may be."""
         assert isinstance(module, StageModule)
-        first = ranks.largest(int(self._first))
-        if first >= 0:
-            loss = self._loss.item()
-            what = f"{loss:.4g} nats, above trainer.max_loss={self.limit:g}," if math.isfinite(loss) else "not finite"
+        first = -ranks.largest(-int(self._first))
+        if first != _NEVER:
+            own = self._loss.item() if int(self._first) == first else 0.0
+            finite = not ranks.largest(int(not math.isfinite(own)))
+            nats = ranks.largest(own if finite else 0.0)
+            what = f"{nats:.4g} nats, above trainer.max_loss={self.limit:g}," if finite else "not finite"
             raise DivergedError(self._message(trainer, first, f"the loss is {what}"))
-        if not torch.stack([p.detach().isfinite().all() for p in module.parameters()]).all():
+        bad = ~torch.stack([p.detach().isfinite().all() for p in module.parameters()]).all()
+        if ranks.largest(int(bad)):  # a rank may have a part of the weights
             raise DivergedError(self._message(trainer, module.batch_number - 1, "a weight is not finite"))
 
     def _message(self, trainer: Trainer, batch: int, what: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,9 +19,8 @@ class StageModule(LightningModule):
     """Trains `model` on `objective` for `steps` optimizer steps with AdamW, warm-up and linear decay.
 
     chunks, length: layout of a sequence; token_bytes: bytes of each token id (V,), for bits per byte;
-    start_batch: batches that a resumed run has behind it; free_running_windows: windows of an evaluation that are also
-    decoded greedily, where the objective has tables of copying. Every rank is given whole training batches, and takes
-    its share of the rows.
+    free_running_windows: windows of an evaluation that are also decoded greedily, where the objective has tables of
+    copying. Every rank is given whole training batches, and takes its share of the rows.
     Steps return {"loss", "sums"}: callbacks read the sums, nothing here waits for the device.
     """
 
@@ -38,7 +38,6 @@ class StageModule(LightningModule):
         betas: Sequence[float] = (0.9, 0.999),
         weight_decay: float = 0.0,
         warmup: int = 0,
-        start_batch: int = 0,
         free_running_windows: int = 0,
     ) -> None:
         super().__init__()
@@ -56,7 +55,7 @@ class StageModule(LightningModule):
         }
         # A short stage would otherwise spend itself on the warm-up.
         self.warmup = min(warmup, steps // 10)
-        self.batch_number = start_batch
+        self.batch_number = 0  # of the next one
         self.free_running_windows = free_running_windows
         self.predicted = 0  # windows of an evaluation so far
         self.generator = torch.Generator()
@@ -123,16 +122,27 @@ class StageModule(LightningModule):
             return (step + 1) / self.warmup
         return max(0.0, (self.steps - step) / (self.steps - self.warmup))
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """The norm of all gradients; those of shards are on all ranks together, which Lightning does not do itself."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, FSDPStrategy) and gradient_clip_val:
+            whole: Any = strategy.model
+            whole.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # For models that draw random numbers (dropout): a resumed run draws what an unbroken one would have.
         checkpoint["random"] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
-            checkpoint["random"]["cuda"] = torch.cuda.get_rng_state_all()
+            checkpoint["random"]["cuda"] = torch.cuda.get_rng_state()  # of this rank's GPU
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         torch.set_rng_state(checkpoint["random"]["cpu"].cpu())
         if "cuda" in checkpoint["random"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
+            torch.cuda.set_rng_state(checkpoint["random"]["cuda"].cpu())
 
     def _scored_bytes(self, labels_BCL: Tensor) -> Tensor:
         scored = labels_BCL != IGNORE

@@ -101,7 +101,7 @@ def _gc(options: argparse.Namespace) -> int:
         if state.kind != RUNNING and state.folder.path.name not in needed
     ]
     for title, paths in (("needed by no sweep", unneeded), ("left over", list(leftovers(options.runs_dir)))):
-        for path in paths:
+        for path in filter(Path.exists, paths):  # what lay in a folder is gone with it
             console.print(f"{title}: {path} ({_megabytes(path)})", markup=False)
             if options.delete:
                 _remove(path)

@@ -10,7 +10,7 @@ from memlab.fingerprint import fingerprint
 from memlab.lit.checkpoint import is_whole
 from memlab.plan import Stage
 from memlab.run_folder import RunFolder
-from memlab.runs.state import FAILED, STOPPED, State, read_config
+from memlab.runs.state import FAILED, STALE, STOPPED, State, read_config
 
 
 def problems(state: State) -> Iterator[str]:
@@ -18,7 +18,7 @@ def problems(state: State) -> Iterator[str]:
     folder = state.folder
     if folder.finished:
         yield from _finished(folder)
-    elif state.kind in (STOPPED, FAILED):
+    elif state.kind in (STOPPED, FAILED, STALE):
         files = folder.checkpoint_files()
         broken = [path for path in files if not is_whole(path.read_bytes())]
         if files and len(broken) == len(files):

@@ -29,7 +29,16 @@ def test_memories_are_made_once_and_read_again(tmp_path: Path) -> None:
     assert calls == [4]
     again = cache(tmp_path)  # another process, another stage
     torch.testing.assert_close(again.memories([4, 2], TOKENS[[4, 2]]), expected[[4, 2]])
-    assert again.made.tolist() == [False, True, True, False, True, False]
+    assert [again.made([window]) for window in range(6)] == [False, True, True, False, True, False]
+
+
+def test_memories_that_a_crash_left_out_are_made_again(tmp_path: Path) -> None:
+    kept = cache(tmp_path)
+    expected = kept.memories([4, 1], TOKENS[[4, 1]])
+    kept.values[4] = 0
+    again = cache(tmp_path)
+    assert not again.made([4]) and again.made([1])
+    torch.testing.assert_close(again.memories([4, 1], TOKENS[[4, 1]]), expected)
 
 
 def test_the_projection_behind_them_is_trained(tmp_path: Path) -> None:

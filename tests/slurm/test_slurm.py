@@ -123,7 +123,29 @@ def test_an_experiment_ends_with_its_report(tmp_path: Path, corpus: Path) -> Non
     assert "claims" in result.stdout and list(tmp_path.glob("reports/copy/*/report.md"))
 
 
-def test_a_preempted_job_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_a_point_of_several_processes(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    process = start(tmp_path, *SLURM, "scale.steps.memory=10", "trainer=cpu_ddp", "trainer.devices=2")
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert {*weights(tmp_path)} < {*undisturbed} and len(weights(tmp_path)) == 2
+
+
+@pytest.fixture(params=["USR2", "TERM"])
+def preemption(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What SLURM says to a job ahead of a preemption: the signal that it asked for, or TERM."""
+    if request.param == "USR2":
+        yield
+        return
+    path = Path("/etc/slurm/slurm.conf")
+    before = path.read_text()
+    path.write_text(before.replace("SlurmctldParameters=preempt_send_user_signal\n", ""))
+    subprocess.run(["scontrol", "reconfigure"], check=True)
+    yield
+    path.write_text(before)
+    subprocess.run(["scontrol", "reconfigure"], check=True)
+
+
+def test_a_preempted_job_goes_on(preemption: None, start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     process = start(tmp_path, *SLURM, "hydra.launcher.array_parallelism=2")
     job = trainer_of(tmp_path)
     subprocess.run(
