@@ -96,7 +96,7 @@ def test_a_batch_that_cannot_be_shared_out_is_an_error(memlab: Command, tmp_path
     assert result.returncode == 2 and "take hydra/launcher=slurm" in result.stderr
 
 
-def test_a_mistake_ends_all_processes_with_one_message(memlab: Command, tmp_path: Path) -> None:
+def test_a_mistake_ends_all_processes_and_is_said(memlab: Command, tmp_path: Path) -> None:
     result = memlab("trainer=cpu_ddp", "optimizer.lr=1e30", "trainer.log_every=1", runs=tmp_path)
     assert result.returncode == 1
     assert "not finite" in result.stderr and "Traceback" not in result.stderr
