@@ -19,7 +19,8 @@ def test_a_signal_ahead_of_the_first_stage(
     """Nothing is there to save: the command ends at once, by the status of the signal, with a message."""
     monkeypatch.setattr(run, "compose_sweep", lambda _: os.kill(os.getpid(), signum))
     monkeypatch.setattr(sys, "argv", ["memlab"])
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"):  # a job that runs the tests is not to be requeued
+        monkeypatch.delenv(name, raising=False)
     before = signal.getsignal(signum)
     with pytest.raises(SystemExit) as end:
         run.main()

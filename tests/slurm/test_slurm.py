@@ -1,6 +1,5 @@
 """Sweeps on a real SLURM of one node (up.sh). They run where `make test-slurm` has set it up."""
 
-import json
 import os
 import re
 import shlex
@@ -11,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from memlab.claims import holder
 from tests.conftest import ROOT, smoke, wait_for
 
 # Only when asked: on a cluster that people use, tests have no business in its queue.
@@ -79,24 +80,16 @@ def queue() -> list[str]:
     ).stdout.split()
 
 
-def autoencoder(runs: Path) -> Path | None:
-    return next(iter(runs.glob("stages/autoencoder-*")), None)
-
-
-def trainer_of(runs: Path) -> str:
-    """The job that trains the autoencoder, once it has saved something."""
+def trainer_of(runs: Path) -> dict[str, Any]:
+    """Job and process that train the autoencoder, once it has saved something."""
     wait_for(lambda: list(runs.glob("stages/autoencoder-*/checkpoints/step-*.ckpt")), 120)
-    folder = autoencoder(runs)
-    assert folder is not None
-    return str(json.loads((folder / ".claim").read_text())["job"])
+    (folder,) = runs.glob("stages/autoencoder-*")
+    return holder(folder / ".claim")
 
 
 @contextmanager
-def held_until_told(runs: Path, told: signal.Signals) -> Iterator[None]:
+def held_until_told(pid: int, runs: Path, told: signal.Signals) -> Iterator[None]:
     """Stops the process that trains the autoencoder until SLURM has sent it a signal: it cannot end before."""
-    folder = autoencoder(runs)
-    assert folder is not None
-    pid = int(json.loads((folder / ".claim").read_text())["pid"])
     os.kill(pid, signal.SIGSTOP)
     yield
     # A preemption that says TERM wakes it first, so that the signal may be past already.
@@ -152,7 +145,7 @@ def test_a_point_of_several_processes(start: Start, tmp_path: Path, undisturbed:
     assert {*weights(tmp_path)} < {*undisturbed} and len(weights(tmp_path)) == 2
 
 
-@pytest.fixture(params=[signal.SIGUSR2, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGUSR2, signal.SIGTERM], ids=["USR2", "TERM"])
 def preemption(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
     """What SLURM says to a job ahead of a preemption: the signal that it asked for, or TERM."""
     path = Path("/etc/slurm/slurm.conf")
@@ -170,27 +163,24 @@ def test_a_preempted_job_goes_on(
     preemption: signal.Signals, start: Start, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     process = start(tmp_path, *SLURM, "hydra.launcher.array_parallelism=2")
-    job = trainer_of(tmp_path)
+    trainer = trainer_of(tmp_path)
     everything = [f"--job-name={NAME}", f"--cpus-per-task={os.cpu_count()}", "--output=/dev/null", "--wrap=sleep 3"]
-    with held_until_told(tmp_path, preemption):
+    with held_until_told(trainer["pid"], tmp_path, preemption):
         subprocess.run(["sbatch", "--partition=high", *everything], check=True)
     assert_sweep_ends_well(process, tmp_path, undisturbed)
-    assert "which is saved" in _logs(tmp_path), f"job {job} was told"
+    assert "which is saved" in _logs(tmp_path), f"job {trainer['job']} was told"
 
 
 def test_a_requeued_job_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     process = start(tmp_path, *SLURM)
-    subprocess.run(["scontrol", "requeue", trainer_of(tmp_path)], check=True)
+    subprocess.run(["scontrol", "requeue", trainer_of(tmp_path)["job"]], check=True)
     assert_sweep_ends_well(process, tmp_path, undisturbed)
 
 
 def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     """Its point fails, which is said; another job takes its stage over; the same command again makes up for it."""
     process = start(tmp_path, *SLURM)
-    trainer_of(tmp_path)
-    folder = autoencoder(tmp_path)
-    assert folder is not None
-    os.kill(json.loads((folder / ".claim").read_text())["pid"], signal.SIGKILL)
+    os.kill(trainer_of(tmp_path)["pid"], signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1 and "ended without a result" in output, output
     assert_sweep_ends_well(start(tmp_path, *SLURM), tmp_path, undisturbed)
@@ -199,9 +189,9 @@ def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dic
 def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     """SLURM looks at limits every half minute: the job is told minutes ahead of its limit, lowered while it runs."""
     process = start(tmp_path, *SLURM, "hydra.launcher.signal_delay_s=290")
-    job = trainer_of(tmp_path)
-    with held_until_told(tmp_path, signal.SIGUSR2):
-        subprocess.run(["scontrol", "update", f"JobId={job}", "TimeLimit=5"], check=True)
+    trainer = trainer_of(tmp_path)
+    with held_until_told(trainer["pid"], tmp_path, signal.SIGUSR2):
+        subprocess.run(["scontrol", "update", f"JobId={trainer['job']}", "TimeLimit=5"], check=True)
     assert_sweep_ends_well(process, tmp_path, undisturbed)
     assert "Caught signal SIGUSR2" in _logs(tmp_path) and "which is saved" in _logs(tmp_path)
 
@@ -213,7 +203,7 @@ def test_a_job_script_of_ones_own_goes_on(tmp_path: Path, corpus: Path, undistur
     script.write_text(f"#!/bin/bash\nsrun {shlex.join(command)}\n")
     options = ["--signal=USR1@120", "--requeue", "--open-mode=append", f"--output={tmp_path}/job.log"]
     subprocess.run(["sbatch", f"--job-name={NAME}", *options, str(script)], check=True, cwd=ROOT)
-    job = trainer_of(tmp_path)
+    job = trainer_of(tmp_path)["job"]
     subprocess.run(["scancel", "--signal=USR1", job], check=True)  # as SLURM does ahead of the limit: to the steps
     wait_for(lambda: "the job is in the queue again" in (tmp_path / "job.log").read_text())
     wait_for(lambda: not queue(), 300)
