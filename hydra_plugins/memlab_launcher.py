@@ -29,9 +29,9 @@ class _Launcher(BaseSubmititLauncher):
         """The job itself, on the machine that it was given."""
         from submitit.helpers import TorchDistributedEnvironment
 
-        from memlab import ranks
-        from memlab.signals import Stopped
-        from memlab.slurm import goes_on_later
+        from memlab.processes import ranks
+        from memlab.processes.signals import Stopped
+        from memlab.processes.slurm import goes_on_later
 
         environment = TorchDistributedEnvironment()
         if environment.world_size > 1:
@@ -98,7 +98,7 @@ class SlurmLauncher(_Launcher):
         from submitit.core.utils import FailedJobError
         from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
-        from memlab.slurm import QueueWatcher
+        from memlab.processes.slurm import QueueWatcher
 
         SlurmJob.watcher = QueueWatcher(delay_s=30)
         points, waiting[:] = list(waiting), []

@@ -1,10 +1,9 @@
-"""Which errors are the user's or the machine's, and what to do about them. All others keep their traceback."""
+"""Errors of the user and of the machine, with what to do about them. Every other error keeps its traceback."""
 
 import errno
-import traceback
-from pathlib import Path
+import sys
+from typing import NoReturn
 
-_PACKAGE = str(Path(__file__).parent)
 _DISK = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
@@ -14,12 +13,19 @@ _DISK = {
 }
 
 
+class UserError(ValueError):
+    """A mistake of the user, raised on purpose: the command ends with its message and without a traceback.
+
+    Raise it in models and objectives of your own, too.
+    """
+
+
 def is_disk_trouble(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK
 
 
 def explain(error: BaseException) -> str | None:
-    """One message that says what to do; None for an error nobody foresaw."""
+    """Return one message that says what to do; None for an error that nobody foresaw."""
     if is_disk_trouble(error):
         assert isinstance(error, OSError) and error.errno is not None
         where = f" ({error.filename})" if error.filename else ""
@@ -29,12 +35,18 @@ def explain(error: BaseException) -> str | None:
             "out of memory: halve trainer.batch_size and double trainer.accumulate (the same windows per step, half the"
             " memory), or lower scale.width or scale.chunk_length"
         )
-    if isinstance(error, ValueError):
-        # A ValueError that a library raised on its own is a bug of ours, and needs its traceback.
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames and frames[-1].filename.startswith(_PACKAGE):
-            return str(error)
+    if isinstance(error, UserError):
+        return str(error)
     return None
+
+
+def fail(error: Exception, status: int) -> NoReturn:
+    """End the program with one message; raise an unforeseen error again, with its traceback."""
+    message = explain(error)
+    if message is None:
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(status) from None
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -8,12 +8,13 @@ import sys
 
 from rich.table import Table
 
-from memlab import paths, spawn
-from memlab.compose import Sweep, compose_sweep
-from memlab.plan import Job, plan
+from memlab.config import paths
+from memlab.config.compose import Sweep, compose_sweep
+from memlab.config.plan import Job, plan
+from memlab.errors import fail
+from memlab.processes import spawn
+from memlab.processes.signals import ENDING
 from memlab.progress import console, duration
-from memlab.run import fail
-from memlab.signals import ENDING
 
 # In the paper's order: later ones reuse stages of earlier ones.
 EXPERIMENTS = (
@@ -76,7 +77,7 @@ def _print_plan(jobs: dict[str, dict[str, Job]]) -> None:
 
 def _seconds(jobs: dict[str, Job]) -> float:
     """Of training that is left."""
-    from memlab.estimate import seconds_left
+    from memlab.training.estimate import seconds_left
 
     return seconds_left(jobs.values())
 

@@ -9,11 +9,12 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from memlab import paths, ranks
-from memlab.compose import Sweep, compose_sweep
-from memlab.errors import explain
-from memlab.plan import plan
-from memlab.signals import Stopped, signals
+from memlab.config import paths
+from memlab.config.compose import Sweep, compose_sweep
+from memlab.config.plan import plan
+from memlab.errors import UserError, fail
+from memlab.processes import ranks
+from memlab.processes.signals import Stopped, signals
 from memlab.sweep import print_plan, run_point, session
 
 MULTIRUN_FLAGS = ("-m", "--multirun")
@@ -59,11 +60,11 @@ def _start_ranks(sweep: Sweep) -> None:
         ranks.silence_others()
         return
     if ranks.world() > 1 or trainer.nodes > 1:
-        raise ValueError(
+        raise UserError(
             f"trainer.devices={trainer.devices} and trainer.nodes={trainer.nodes}, but {ranks.world()} processes were"
             " started: take hydra/launcher=slurm, or start one process per device with srun or torchrun"
         )
-    from memlab.spawn import run_ranks, this_command
+    from memlab.processes.spawn import run_ranks, this_command
 
     raise SystemExit(run_ranks(this_command(), devices))
 
@@ -71,22 +72,13 @@ def _start_ranks(sweep: Sweep) -> None:
 def _end(stopped: Stopped) -> NoReturn:
     """After a signal, with everything saved: back into SLURM's queue if that is what it was for."""
     if ranks.is_first():
-        from memlab.slurm import goes_on_later, requeue
+        from memlab.processes.slurm import goes_on_later, requeue
 
         again = goes_on_later(stopped) and requeue()
         how = "the job is in the queue again" if again else "run the same command again: it goes on from there"
         print(f"{stopped}, everything is saved; {how}", file=sys.stderr)
     ranks.wait_for_first()
     raise SystemExit(stopped.status)
-
-
-def fail(error: Exception, status: int) -> NoReturn:
-    """Ends the program with one message; an error nobody foresaw goes on as it is."""
-    message = explain(error)
-    if message is None:
-        raise error
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(status) from None
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")

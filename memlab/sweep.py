@@ -12,16 +12,16 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from memlab import ranks
-from memlab.compose import Sweep, compose_sweep
-from memlab.errors import explain, is_disk_trouble
-from memlab.files import read_json, write_json
-from memlab.plan import Job, choices, plan, point
+from memlab.config.compose import Sweep, compose_sweep
+from memlab.config.plan import Job, choices, plan, point
+from memlab.errors import UserError, explain, is_disk_trouble
+from memlab.processes import ranks
 from memlab.progress import console
 from memlab.report.collect import Point, Row, is_finished, label
+from memlab.storage.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from memlab.estimate import Workload
+    from memlab.training.estimate import Workload
 
 
 class Session:
@@ -37,7 +37,7 @@ class Session:
     def expect(self, sweep: Sweep, chains: list[list[Job]]) -> None:
         """Counts what is to do, and prepares its data.
 
-        Raises ValueError if a model, an objective or the data of it cannot be made, or if points of an experiment
+        Raises UserError if a model, an objective or the data of it cannot be made, or if points of an experiment
         differ in what its report does not tell apart.
         """
         self.points = len(chains)
@@ -46,7 +46,7 @@ class Session:
         if not all(job.done for jobs in chains for job in jobs):
             for jobs in chains:
                 self.workload.expect(jobs)
-            from memlab.pipeline import require_texts
+            from memlab.training.pipeline import require_texts
 
             texts = {(e.file, job.stage.data["hash"]): job for jobs in chains for job in jobs for e in job.evaluations}
             for job in texts.values():
@@ -57,7 +57,7 @@ class Session:
     @property
     def workload(self) -> "Workload":
         if self._workload is None:
-            from memlab.estimate import Workload
+            from memlab.training.estimate import Workload
 
             self._workload = Workload()
         return self._workload
@@ -94,8 +94,8 @@ class Session:
 
     def _run(self, jobs: list[Job], wait: bool) -> bool:
         """Whether the point has come to its end: not if it would have to wait. A failure is one."""
-        from memlab.lit.guard import DivergedError
-        from memlab.pipeline import BusyError, run_chain
+        from memlab.training.guard import DivergedError
+        from memlab.training.pipeline import BusyError, run_chain
 
         try:
             run_chain(jobs, self.workload, wait)
@@ -113,7 +113,7 @@ class Session:
         return True
 
 
-class NothingFinishedError(ValueError):
+class NothingFinishedError(UserError):
     """A report was asked for of a sweep without a finished point."""
 
 
@@ -136,7 +136,7 @@ def is_sweep() -> bool:
 
 
 def print_plan(chains: list[list[Job]]) -> None:
-    from memlab import dry_run
+    from memlab.training import dry_run
 
     dry_run.print_plan(chains)
 
@@ -146,7 +146,7 @@ def _require_distinct(chains: list[list[Job]]) -> None:
     for jobs in chains:
         name = label(choices(jobs[-1]))
         if folders.setdefault(name, jobs[-1].folder.path) != jobs[-1].folder.path:
-            raise ValueError(
+            raise UserError(
                 f"two points are {name}, which is what a report tells them apart by: sweep other values by one command"
                 " each; every changed sweep gets a report folder of its own"
             )
@@ -172,7 +172,7 @@ def _points(sweep: Sweep) -> list[Point]:
         points: list[Any] = [point(plan(config)) for config in sweep.configs]
         if any(is_finished(p) for p in points) or not written.is_file():
             return points
-    except ValueError:
+    except UserError:
         if not written.is_file():
             raise
     stages = sweep.runs_dir / "stages"
@@ -189,12 +189,12 @@ def all_finished(sweep: Sweep) -> bool:
 def make_sweep_report(sweep: Sweep, kept: Sequence[Row] = ()) -> Any:
     """Writes and prints the report of a sweep's finished points; `kept`: see make_report.
 
-    Raises NothingFinishedError (a ValueError) where none is finished.
+    Raises NothingFinishedError (a UserError) where none is finished.
     """
     from memlab.report import make_report, print_report
 
     if sweep.experiment is None:
-        raise ValueError("there is no report without an experiment: add +experiment=NAME")
+        raise UserError("there is no report without an experiment: add +experiment=NAME")
     points = _points(sweep)
     if not any(is_finished(point) for point in points):
         raise NothingFinishedError(
@@ -209,12 +209,12 @@ def make_sweep_report(sweep: Sweep, kept: Sequence[Row] = ()) -> Any:
 def make_committed_report(sweep: Sweep, name: str) -> Any:
     """Writes and prints the report of results that the repository has, results/<name>.json of the experiment.
 
-    Its folder lies beside the one for run folders. Raises ValueError where there are no such results.
+    Its folder lies beside the one for run folders. Raises UserError where there are no such results.
     """
     from memlab.report import print_report, redraw
 
     if sweep.experiment is None:
-        raise ValueError("there is no report without an experiment: add +experiment=NAME")
+        raise UserError("there is no report without an experiment: add +experiment=NAME")
     report = redraw(sweep.experiment, name, sweep.report_folder.with_name(f"{name}_committed"))
     print_report(report, console)
     return report

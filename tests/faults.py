@@ -94,7 +94,7 @@ def _start(corpus: Path, runs: Path) -> "subprocess.Popen[bytes]":
 
 def _doing(runs: Path) -> str:
     """What the process was at when it was killed, as far as its files tell."""
-    if any(folder.claim.exists() for folder in run_folders(runs)):
+    if any(folder.lock.exists() for folder in run_folders(runs)):
         return "a stage"
     return "start-up or between stages"
 

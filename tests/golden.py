@@ -1,7 +1,7 @@
 """Golden losses: the first AdamW steps of every tiny model on every objective, in tests/assets/losses/.
 
 `python -m tests.golden` writes them anew. Do that only for a change that is meant, and raise WEIGHTS_VERSION in
-memlab/fingerprint.py with it, so that finished runs of the old code are not taken for runs of the new.
+memlab/config/fingerprint.py with it, so that finished runs of the old code are not taken for runs of the new.
 """
 
 from collections.abc import Callable

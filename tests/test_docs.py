@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from memlab import paths
-from memlab.compose import compose_sweep
-from memlab.estimate import Workload
+from memlab.config import paths
+from memlab.config.compose import compose_sweep
+from memlab.config.plan import plan
 from memlab.models import Stack
-from memlab.pipeline import run_chain
-from memlab.plan import plan
 from memlab.sweep import make_sweep_report
+from memlab.training.estimate import Workload
+from memlab.training.pipeline import run_chain
 from tests.conftest import ROOT, smoke
 
 

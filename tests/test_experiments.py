@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memlab import paths
+from memlab.config import paths
 from memlab.report.report import as_dict
 from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS

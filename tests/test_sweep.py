@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from memlab import pipeline, ranks, run, sweep
-from memlab.lit.guard import DivergedError
+from memlab import run, sweep
+from memlab.processes import ranks
 from memlab.sweep import Session
+from memlab.training import pipeline
+from memlab.training.guard import DivergedError
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])

@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, PHASES, Size, all_cases
+from memlab.errors import UserError
 from memlab.progress import Bars, console
 
 SIZES = {field.name: field.default for field in fields(Size)}
@@ -24,9 +25,9 @@ def main(arguments: list[str] | None = None) -> None:
     import torch
 
     from memlab.bench.measure import measure
-    from memlab.cpu import prepare_cpu
-    from memlab.files import write_json
-    from memlab.provenance import commit, hardware, versions
+    from memlab.processes.cpu import prepare_cpu
+    from memlab.storage.files import write_json
+    from memlab.storage.provenance import commit, hardware, versions
 
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: --device cuda: there is no GPU here, use --device cpu")
@@ -97,7 +98,7 @@ def _some_of(allowed: tuple[str, ...]) -> Any:
 def _numbers(text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
-    except ValueError:
+    except UserError:
         raise argparse.ArgumentTypeError(f"{text!r}: whole numbers, separated by commas") from None
     if min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: numbers of at least 1")

@@ -70,7 +70,7 @@ def all_cases(
 
 
 def model_spec(case: Case) -> dict[str, Any]:
-    """As memlab/plan.py would have it for this architecture."""
+    """As memlab/config/plan.py would have it for this architecture."""
     size = case.size
     mixer = case.architecture == "mixer"
     target = "memlab.models.mixer.MixerStack" if mixer else "memlab.models.transformer.TransformerStack"

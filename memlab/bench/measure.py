@@ -17,7 +17,7 @@ import torch
 from memlab.bench import flops
 from memlab.bench.cases import Case, Size
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
-from memlab.cpu import map_every_array
+from memlab.processes.cpu import map_every_array
 
 Row = dict[str, Any]
 PAGE = 4096  # bytes

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from memlab.bench.baseline import PlainMixerBlock, PlainModel, PlainTransformer
 from memlab.bench.cases import OBJECTIVES, Case, model_spec
-from memlab.build import build_model, build_objective
-from memlab.lit.embeddings import EmbeddingCache
 from memlab.models import LanguageModel, MemoryModel
 from memlab.models.base import Stack
 from memlab.objectives.memories import memories_of
+from memlab.training.build import build_model, build_objective
+from memlab.training.memory_cache import EmbeddingCache
 
 CLIP = 1.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from memlab.progress import Bars, console
-from memlab.provenance import hardware
+from memlab.storage.provenance import hardware
 
 RUN = [sys.executable, "-m", "memlab.run"]
 TRAINS_NOTHING = {

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from memlab.bench.cases import ARCHITECTURES, Case, Size
 from memlab.bench.sides import Memlab, make_model
-from memlab.cpu import LARGEST_MMAP_THRESHOLD, keep_freed_memory, prepare_cpu
 from memlab.models import MixerStack, Stack, TransformerStack
 from memlab.objectives import IGNORE, memories, scoring
+from memlab.processes.cpu import LARGEST_MMAP_THRESHOLD, keep_freed_memory, prepare_cpu
 from memlab.progress import Bars, console
-from memlab.provenance import hardware
+from memlab.storage.provenance import hardware
 
 OBJECTIVES = ("clm", "copy", "blank_copy", "combined")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from memlab.bench.cases import ARCHITECTURES, PHASES
-from memlab.files import read_json
 from memlab.progress import console
+from memlab.storage.files import read_json
 
 Row = dict[str, Any]
 RANGES = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from memlab.data.source import DataConfig, Source, explained
 from memlab.data.text_files import file_hash, text_column
+from memlab.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -75,7 +76,7 @@ def _local_files(config: DataConfig) -> list[Path]:
     else:
         found = sorted(Path(name) for name in glob.glob(str(given), recursive=True) if name.endswith(".parquet"))
     if not found:
-        raise ValueError(
+        raise UserError(
             f"data.path={given}: no {config['files']} in it and no *.parquet, nor is it a glob of such. To get them:"
             f" {_download(config, str(given))}"
         )

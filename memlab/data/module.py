@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from memlab.data.prepare import Prepared
+from memlab.errors import UserError
 
 
 class TrainBatches(IterableDataset[Tensor]):
@@ -50,7 +51,7 @@ class HeldOutBatches(Dataset[Tensor]):
     """The same `count` held-out windows every time, in order; the last batch may be short.
 
     share: (rank, world): every world-th batch, from the rank-th on; one without windows where there is none left, so
-    that no rank leaves the others waiting. Raises ValueError for less text than one window.
+    that no rank leaves the others waiting. Raises UserError for less text than one window.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class WindowDataModule(LightningDataModule):
     window: tokens of data per row; start_batch: where a resumed run goes on; total_batches: where training ends;
     val_windows: held-out windows of one validation (all, if there are fewer); share: this process's (rank, world) of
     them. Training batches are whole for every process.
-    Raises ValueError if a split is shorter than one window, or the training split than one batch.
+    Raises UserError if a split is shorter than one window, or the training split than one batch.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ def loader_of(batches: Dataset[Tensor], workers: int = 0, pin_memory: bool = Fal
 
 def _require_windows(tokens: np.ndarray, needed: int, window: int, split: str) -> None:
     if len(tokens) < needed * window:
-        raise ValueError(
+        raise UserError(
             f"the {split} text has {len(tokens):,} tokens, fewer than {needed} window(s) of {window}: take more text"
             " (data.max_bytes), a lower batch_size or shorter chunks"
         )

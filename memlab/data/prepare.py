@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memlab.claims import claimed
 from memlab.data.sources import PLACES, content_hash, load_documents
-from memlab.files import read_json, write_atomic, write_json
+from memlab.errors import UserError
 from memlab.progress import Bar, Bars
+from memlab.storage.files import read_json, write_atomic, write_json
+from memlab.storage.lock import locked
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -69,9 +70,9 @@ class Prepared:
 
 
 def check_tokenizer(tokenizer: Config) -> None:
-    """Raises ValueError for a vocabulary that cannot hold the bytes and the special tokens."""
+    """Raises UserError for a vocabulary that cannot hold the bytes and the special tokens."""
     if tokenizer["vocab"] < SMALLEST_VOCAB:
-        raise ValueError(
+        raise UserError(
             f"tokenizer.vocab={tokenizer['vocab']}: 256 bytes and {len(SPECIALS)} special tokens need {SMALLEST_VOCAB}"
         )
 
@@ -89,7 +90,7 @@ def held_out_hash(data: Config, tokenizer_of: str) -> str:
 
 def _hash(data: Config, tokenizer: dict[str, Any]) -> str:
     if not 0 < data["val"] < 1:
-        raise ValueError(f"data.val={data['val']}: choose a share between 0 and 1")
+        raise UserError(f"data.val={data['val']}: choose a share between 0 and 1")
     chosen = {key: value for key, value in data.items() if key not in PLACES}
     text = json.dumps([DATA_VERSION, content_hash(data), chosen, tokenizer], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -98,7 +99,7 @@ def _hash(data: Config, tokenizer: dict[str, Any]) -> str:
 def prepare(data: Config, tokenizer: Config, root: Path) -> Prepared:
     """The prepared corpus under `root`, made now unless it is there. Two processes at once: one makes it, one waits.
 
-    Raises ValueError for a source without text and a vocabulary larger than the text supports.
+    Raises UserError for a source without text and a vocabulary larger than the text supports.
     """
     return _prepare(data, tokenizer, root / data_hash(data, tokenizer))
 
@@ -106,7 +107,7 @@ def prepare(data: Config, tokenizer: Config, root: Path) -> Prepared:
 def prepare_held_out(data: Config, tokenizer_of: Prepared, root: Path) -> Prepared:
     """The split `val` alone of `data`, in the tokens of another corpus: text to evaluate the other's models on.
 
-    Raises ValueError for a source without text.
+    Raises UserError for a source without text.
     """
     return _prepare(data, tokenizer_of, root / held_out_hash(data, tokenizer_of.hash))
 
@@ -115,7 +116,7 @@ def _prepare(data: Config, tokenizer: Config | Prepared, final: Path) -> Prepare
     made = (final / "meta.json").is_file
     if not made():
         waiting = "another process prepares the same text: waiting for it"
-        with claimed(final.with_name(f".{final.name}.claim"), waiting, until=made):
+        with locked(final.with_name(f".{final.name}.lock"), waiting, until=made):
             if not made():
                 _make(data, tokenizer, final)
     return Prepared(final)
@@ -179,7 +180,7 @@ def _split(documents: "Dataset", val: float, max_bytes: int | None) -> dict[str,
     names = {"val": chosen[:held_out], "train": chosen[held_out:]}
     rows_of = {split: [hashed[name][0] for name in names[split] if hashed[name][1]] for split in SPLITS}
     if not all(rows_of.values()):
-        raise ValueError(
+        raise UserError(
             f"{sum(map(len, rows_of.values()))} document(s) with text: training and validation need one each. Take more"
             " text (data.max_bytes), cut it into several files, or write .jsonl with a document per line"
         )
@@ -207,7 +208,7 @@ def _train_tokenizer(documents: "Dataset", vocab: int) -> "Tokenizer":
     tokenizer.train_from_iterator(_texts(documents), trainer, length=len(documents))
     reached = tokenizer.get_vocab_size()
     if reached < vocab:
-        raise ValueError(
+        raise UserError(
             f"tokenizer.vocab={vocab} is larger than this text supports: its pairs are used up at {reached}."
             f" Choose at most {reached}, or more text"
         )

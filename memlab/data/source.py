@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memlab.errors import is_disk_trouble
+from memlab.errors import UserError, is_disk_trouble
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,7 +22,7 @@ class Source(ABC):
 
     @abstractmethod
     def content_hash(self, config: DataConfig) -> str:
-        """Hash of the text itself, wherever it lies, without a heavy import. Raises ValueError if there is none."""
+        """Hash of the text itself, wherever it lies, without a heavy import. Raises UserError if there is none."""
 
     @abstractmethod
     def documents(self, config: DataConfig, cache: Path) -> "Dataset":
@@ -30,13 +30,13 @@ class Source(ABC):
 
         A second column, `origin`, is for text that was taken out of other text: documents are then split into training
         and held out by their origin, as a corpus of the origins would be. Such a document may be empty: it is left out
-        after the split. Raises ValueError for text that cannot be had, with what to do.
+        after the split. Raises UserError for text that cannot be had, with what to do.
         """
 
 
 @contextmanager
 def explained(message: str) -> Iterator[None]:
-    """Errors of `datasets` become a ValueError that starts with `message`; a full disk stays a full disk."""
+    """Errors of `datasets` become a UserError that starts with `message`; a full disk stays a full disk."""
     from datasets.exceptions import DatasetGenerationError, DatasetsError
 
     try:
@@ -45,4 +45,4 @@ def explained(message: str) -> Iterator[None]:
         for trouble in (error, error.__cause__):
             if isinstance(trouble, OSError) and is_disk_trouble(trouble):
                 raise trouble from None
-        raise ValueError(f"{message}: {error}") from error
+        raise UserError(f"{message}: {error}") from error

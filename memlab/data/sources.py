@@ -10,6 +10,7 @@ from memlab.data.hub import Hub
 from memlab.data.python_docs import PythonDocs
 from memlab.data.source import DataConfig, Source
 from memlab.data.text_files import PythonSource, TextFiles
+from memlab.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,7 +27,7 @@ PLACES = ("name", "path", "repository", "subset", "split", "revision", "files")
 
 
 def content_hash(config: DataConfig) -> str:
-    """Hash of a source's text. Raises ValueError for an unknown source, and for one without text."""
+    """Hash of a source's text. Raises UserError for an unknown source, and for one without text."""
     return _source(config).content_hash(config)
 
 
@@ -40,5 +41,5 @@ def load_documents(config: DataConfig, cache: Path) -> "Dataset":
 
 def _source(config: DataConfig) -> Source:
     if config["name"] not in SOURCES:
-        raise ValueError(f"data.name={config['name']}: choose one of {', '.join(SOURCES)}")
+        raise UserError(f"data.name={config['name']}: choose one of {', '.join(SOURCES)}")
     return SOURCES[config["name"]]

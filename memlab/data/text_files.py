@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memlab.data.source import DataConfig, Source, explained
+from memlab.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,7 +29,7 @@ class FileSource(Source):
 
     @abstractmethod
     def files(self, config: DataConfig) -> list[Path]:
-        """The files, in any order. Raises ValueError if there are none."""
+        """The files, in any order. Raises UserError if there are none."""
 
     def content_hash(self, config: DataConfig) -> str:
         digests = sorted(map(file_hash, self.files(config)))
@@ -53,11 +54,11 @@ class FileSource(Source):
 
 
 def text_column(part: "Dataset", key: str, where: str) -> "Dataset":
-    """`part` with its column `key` alone, under the name `text`. Raises ValueError if there is no such column."""
+    """`part` with its column `key` alone, under the name `text`. Raises UserError if there is no such column."""
     import datasets
 
     if key not in part.column_names:
-        raise ValueError(f"no column {key!r} in {where}: set data.text_key to one of {part.column_names}")
+        raise UserError(f"no column {key!r} in {where}: set data.text_key to one of {part.column_names}")
     part = part.select_columns([key])
     if key != "text":
         part = part.rename_column(key, "text")
@@ -71,7 +72,7 @@ class PythonSource(FileSource):
         root = Path(sysconfig.get_path("stdlib"))
         files = [path for path in root.rglob("*.py") if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)]
         if not files:
-            raise ValueError(f"no Python source in {root}: this interpreter came without it. Use data=text_files.")
+            raise UserError(f"no Python source in {root}: this interpreter came without it. Use data=text_files.")
         return files
 
 
@@ -86,8 +87,8 @@ class TextFiles(FileSource):
         else:
             found = [Path(name) for name in glob.glob(given, recursive=True)]
             if not found:
-                raise ValueError(f"data.path={given}: there is no such folder, file or match of a glob")
+                raise UserError(f"data.path={given}: there is no such folder, file or match of a glob")
         files = [path for path in found if path.is_file() and path.suffix in endings]
         if not any(path.stat().st_size for path in files):
-            raise ValueError(f"data.path={given} holds no text: files ending in {', '.join(endings)} are read")
+            raise UserError(f"data.path={given} holds no text: files ending in {', '.join(endings)} are read")
         return files

@@ -7,6 +7,8 @@ K taps, V vocabulary, M memories per chunk, S = C*M memory slots, n scored chunk
 import torch
 from torch import Tensor, nn
 
+from memlab.errors import UserError
+
 
 class Stack(nn.Module):
     """Blocks that turn (R, T, D) into (R, T, D): no embedding, no head.
@@ -34,9 +36,9 @@ class Stack(nn.Module):
         return head
 
     def require_length(self, needed: int, role: str) -> None:
-        """Raise ValueError when the stack has fewer than `needed` positions."""
+        """Raise UserError when the stack has fewer than `needed` positions."""
         if self.length is not None and self.length < needed:
-            raise ValueError(
+            raise UserError(
                 f"The {role} stack has {self.length} positions and {needed} are needed: build it with length={needed}."
             )
 
@@ -85,7 +87,7 @@ def make_embedding(vocab: int, width: int, std: float) -> nn.Embedding:
 
 
 def require_positive(**values: int) -> None:
-    """Raise ValueError naming the first value that is not a positive whole number."""
+    """Raise UserError naming the first value that is not a positive whole number."""
     for name, value in values.items():
         if value < 1:
-            raise ValueError(f"{name}={value}: choose a whole number of at least 1.")
+            raise UserError(f"{name}={value}: choose a whole number of at least 1.")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from memlab.errors import UserError
 from memlab.models.base import require_positive
 
 
@@ -34,7 +35,7 @@ class UnrollBridge(nn.Module):
         super().__init__()
         require_positive(width=width, length=length, memories=memories)
         if width * memories % 2:
-            raise ValueError(f"width={width}: unroll takes half of the features, choose an even width.")
+            raise UserError(f"width={width}: unroll takes half of the features, choose an even width.")
         self.width = width
         self.memories = memories
         self.length = length

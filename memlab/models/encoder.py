@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from memlab.errors import UserError
 from memlab.models.base import Stack, make_embedding, require_positive
 
 
@@ -27,9 +28,9 @@ class Encoder(nn.Module):
         super().__init__()
         require_positive(vocab=vocab, memories=memories, compression=compression)
         if skip < 0:
-            raise ValueError(f"skip={skip}: choose 0 (the last position) or more.")
+            raise UserError(f"skip={skip}: choose 0 (the last position) or more.")
         if stack.width % compression:
-            raise ValueError(f"compression={compression} must divide the encoder's width={stack.width}.")
+            raise UserError(f"compression={compression} must divide the encoder's width={stack.width}.")
         stack.require_length(memories + skip, "encoder")
         self.width = stack.width
         self.memories = memories
@@ -56,9 +57,9 @@ class Encoder(nn.Module):
         return memories
 
     def require_chunk(self, length: int) -> None:
-        """Raise ValueError when chunks of `length` tokens are too short for the memories or too long for the stack."""
+        """Raise UserError when chunks of `length` tokens are too short for the memories or too long for the stack."""
         if length < self.memories + self.skip:
-            raise ValueError(
+            raise UserError(
                 f"A chunk of {length} tokens is too short for memories={self.memories} with skip={self.skip}:"
                 " lengthen the chunk or take fewer memories."
             )

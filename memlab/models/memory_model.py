@@ -11,6 +11,7 @@ Decoder pass c over a sequence of chunks, fixed slots, M = 1, C = 4:
 import torch
 from torch import Tensor, nn
 
+from memlab.errors import UserError
 from memlab.models.base import LanguageModel, Stack, chunks_at, make_embedding, require_positive
 from memlab.models.encoder import Encoder
 
@@ -29,7 +30,7 @@ class MemoryModel(LanguageModel):
     slots: "fixed", always S = C*M of them, filled from the left, the rest holding `fill` (and attended);
         "variable", exactly c*M.
     An encoder of another width gets one biased linear to the decoder's.
-    Raises ValueError when the parts do not fit each other.
+    Raises UserError when the parts do not fit each other.
     """
 
     encoder: Encoder | None
@@ -50,9 +51,9 @@ class MemoryModel(LanguageModel):
         super().__init__()
         require_positive(vocab=vocab, chunks=chunks, length=length, memories=memories)
         if slots not in SLOTS:
-            raise ValueError(f"slots={slots!r}: choose one of {', '.join(SLOTS)}.")
+            raise UserError(f"slots={slots!r}: choose one of {', '.join(SLOTS)}.")
         if encoder is not None and encoder.memories != memories:
-            raise ValueError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
+            raise UserError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
         if encoder is not None:
             encoder.require_chunk(length)
         stack.require_length(decoder_length(chunks, length, memories, slots), "decoder")
@@ -91,7 +92,7 @@ class MemoryModel(LanguageModel):
     def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
         batch, chunks, length = inputs_BCL.shape
         if chunks > self.chunks or length != self.length:
-            raise ValueError(
+            raise UserError(
                 f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
                 f" chunks of {self.length}."
             )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memlab.errors import UserError
 from memlab.models.base import Stack, require_positive
 
 MLP_FACTOR = 4  # inner width of the MLP over D
@@ -18,7 +19,7 @@ class MixerStack(Stack):
     every mixing matrix, so that a causal stack gives the same outputs as on a longer input.
     heads: 0 mixes all D features with one matrix ("flat"); H > 0 has one matrix per head behind a projection.
     taps: K matrices; tap j mixes feature d from feature d + j - floor((K-1)/2), zeros outside.
-    Raises ValueError when heads does not divide width, or taps reach beyond a head's features.
+    Raises UserError when heads does not divide width, or taps reach beyond a head's features.
     """
 
     weight_std = None
@@ -30,10 +31,10 @@ class MixerStack(Stack):
         super().__init__()
         require_positive(width=width, layers=layers, length=length, taps=taps)
         if heads < 0 or (heads and width % heads):
-            raise ValueError(f"heads={heads} must divide width={width}, or be 0 for a flat mixer.")
+            raise UserError(f"heads={heads} must divide width={width}, or be 0 for a flat mixer.")
         head_width = width // heads if heads else width
         if taps > head_width:
-            raise ValueError(
+            raise UserError(
                 f"taps={taps} is more than the {head_width} features of a head: choose fewer taps or heads."
             )
         self.width = width

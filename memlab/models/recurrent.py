@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from memlab.errors import UserError
 from memlab.models.base import LanguageModel, Stack, make_embedding, require_positive
 
 
@@ -11,7 +12,7 @@ class RecurrentMemoryModel(LanguageModel):
 
     Both slots are fed the memory that the chunk before left; the write slot's output is the next one. The first memory
     is learned. Gradients go back through all chunks, or through at most `detach_every` of them (0: all).
-    Raises ValueError when the stack has fewer than L + 2 positions, and for inputs of another layout.
+    Raises UserError when the stack has fewer than L + 2 positions, and for inputs of another layout.
     """
 
     encoder = None
@@ -29,7 +30,7 @@ class RecurrentMemoryModel(LanguageModel):
         super().__init__()
         require_positive(vocab=vocab, chunks=chunks, length=length)
         if detach_every < 0:
-            raise ValueError(f"detach_every={detach_every}: choose a number of chunks, or 0 for all.")
+            raise UserError(f"detach_every={detach_every}: choose a number of chunks, or 0 for all.")
         stack.require_length(length + 2, "recurrent")
         self.chunks = chunks
         self.length = length
@@ -42,7 +43,7 @@ class RecurrentMemoryModel(LanguageModel):
     def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
         batch, chunks, length = inputs_BCL.shape
         if chunks > self.chunks or length != self.length:
-            raise ValueError(
+            raise UserError(
                 f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
                 f" chunks of {self.length}."
             )

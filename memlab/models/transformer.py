@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memlab.errors import UserError
 from memlab.models.base import Stack, require_positive
 
 WEIGHT_STD = 0.02
@@ -17,7 +18,7 @@ class TransformerStack(Stack):
     """(R, T, D) -> (R, T, D): N causal pre-norm blocks, then RMSNorm when `final_norm`.
 
     Rotary positions count from 0 at the first position. Any T works: `length` is only kept for the caller.
-    Raises ValueError when D / H is not a whole, even number.
+    Raises UserError when D / H is not a whole, even number.
     """
 
     weight_std = WEIGHT_STD
@@ -35,7 +36,7 @@ class TransformerStack(Stack):
         super().__init__()
         require_positive(width=width, layers=layers, heads=heads)
         if width % (2 * heads):
-            raise ValueError(
+            raise UserError(
                 f"width={width} must be a multiple of 2 * heads = {2 * heads} (rotary positions turn pairs of features"
                 f" of a head): choose width={-(-width // (2 * heads)) * 2 * heads} or other heads."
             )

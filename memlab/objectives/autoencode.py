@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from memlab.errors import UserError
 from memlab.objectives.base import Objective
 from memlab.objectives.table import Table
 
@@ -21,7 +22,7 @@ class Autoencode(Objective):
 
     def window(self, chunks: int, length: int) -> int:
         if length < 1:
-            raise ValueError(f"A chunk of {length} tokens: take at least 1.")
+            raise UserError(f"A chunk of {length} tokens: take at least 1.")
         return length
 
     def tables(

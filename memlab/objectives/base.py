@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from memlab.errors import UserError
 from memlab.models.base import LanguageModel
 from memlab.objectives.memories import memories_of
 from memlab.objectives.scoring import Sums, score
@@ -32,7 +33,7 @@ class Objective:
         self.delimiter = delimiter
 
     def window(self, chunks: int, length: int) -> int:
-        """Tokens of data per window. Raises ValueError for a layout the objective does not have."""
+        """Tokens of data per window. Raises UserError for a layout the objective does not have."""
         raise NotImplementedError
 
     def tables(
@@ -76,16 +77,16 @@ class Objective:
     def _require_window(self, tokens_BT: Tensor, chunks: int, length: int) -> None:
         needed = self.window(chunks, length)
         if tokens_BT.shape[1] != needed:
-            raise ValueError(
+            raise UserError(
                 f"{self.name} with {chunks} chunks of {length} tokens takes windows of {needed} tokens, not"
                 f" {tokens_BT.shape[1]}."
             )
 
 
 def require_next_token_layout(chunks: int, length: int) -> None:
-    """Raise ValueError unless there is a chunk, and a token to predict in it."""
+    """Raise UserError unless there is a chunk, and a token to predict in it."""
     if chunks < 1 or length < 2:
-        raise ValueError(f"{chunks} chunks of {length} tokens: take at least 1 chunk of at least 2 tokens.")
+        raise UserError(f"{chunks} chunks of {length} tokens: take at least 1 chunk of at least 2 tokens.")
 
 
 def next_token_labels(tokens_BCL: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from memlab.errors import UserError
 from memlab.objectives.base import Objective, next_token_labels
 from memlab.objectives.copy import copy_table, copy_window
 from memlab.objectives.table import Table
@@ -14,7 +15,7 @@ class Combined(Objective):
     clm   inputs x0 x1 x2 x3 | x4 x5 x6 x7     labels  . x1 x2 x3 |  . x5 x6 x7
     copy  inputs x0 x1 x2 x3 |  #  #  # x3     labels  .  .  .  . |  .  .  . x3
 
-    loss = (1 - copy_weight) * mean of clm + copy_weight * mean of copy. Raises ValueError for a weight outside [0, 1].
+    loss = (1 - copy_weight) * mean of clm + copy_weight * mean of copy. Raises UserError for a weight outside [0, 1].
     """
 
     name = "combined"
@@ -23,7 +24,7 @@ class Combined(Objective):
     def __init__(self, *, blank: int, delimiter: int, copy_weight: float = 0.5) -> None:
         super().__init__(blank=blank, delimiter=delimiter)
         if not 0 <= copy_weight <= 1:
-            raise ValueError(f"copy_weight={copy_weight}: choose the copy pass's share of the loss, between 0 and 1.")
+            raise UserError(f"copy_weight={copy_weight}: choose the copy pass's share of the loss, between 0 and 1.")
         self.copy_weight = copy_weight
 
     def window(self, chunks: int, length: int) -> int:

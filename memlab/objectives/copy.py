@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from memlab.errors import UserError
 from memlab.objectives.base import Objective, next_token_labels
 from memlab.objectives.table import IGNORE, Table
 
@@ -16,7 +17,7 @@ class Copy(Objective):
     inputs x0 x1 x2 x3 |  #  #  # x3     labels  .  .  .  . |  .  .  . x3   with delimiter_tokens
 
     hand_over f > 0: in training each token of the second half is hidden by the blank with a chance that falls linearly
-    from 1 to 0 over the first f of the stage; labels stay. Raises ValueError for f outside [0, 1].
+    from 1 to 0 over the first f of the stage; labels stay. Raises UserError for f outside [0, 1].
     """
 
     name = "copy"
@@ -25,7 +26,7 @@ class Copy(Objective):
     def __init__(self, *, blank: int, delimiter: int, delimiter_tokens: bool = False, hand_over: float = 0.0) -> None:
         super().__init__(blank=blank, delimiter=delimiter)
         if not 0 <= hand_over <= 1:
-            raise ValueError(f"hand_over={hand_over}: choose a share of the stage between 0 and 1.")
+            raise UserError(f"hand_over={hand_over}: choose a share of the stage between 0 and 1.")
         self.delimiter_tokens = delimiter_tokens
         self.hand_over = hand_over
 
@@ -54,11 +55,11 @@ class Copy(Objective):
 
 
 def copy_window(chunks: int, length: int) -> int:
-    """Tokens of data per window of copying: half a sequence. Raises ValueError unless C is even and L >= 4."""
+    """Tokens of data per window of copying: half a sequence. Raises UserError unless C is even and L >= 4."""
     if chunks < 2 or chunks % 2:
-        raise ValueError(f"Copying repeats the first half of the chunks: {chunks} chunks must be an even number.")
+        raise UserError(f"Copying repeats the first half of the chunks: {chunks} chunks must be an even number.")
     if length < DELIMITERS + 1:
-        raise ValueError(f"Copying needs chunks of at least {DELIMITERS + 1} tokens, not {length}.")
+        raise UserError(f"Copying needs chunks of at least {DELIMITERS + 1} tokens, not {length}.")
     return chunks * length // 2
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
+from memlab.errors import UserError
 from memlab.models.base import LanguageModel
 from memlab.objectives.base import Objective
 from memlab.objectives.scoring import Sums
@@ -18,7 +19,7 @@ class Retrieval(Objective):
 
     A query is drawn from every window of the batch and must find it among all windows (of all ranks, in training).
     loss = cross-entropy of cosine / temperature. Its sums count queries where other objectives count tokens.
-    Raises ValueError for n-grams longer than a chunk and a temperature that is not positive.
+    Raises UserError for n-grams longer than a chunk and a temperature that is not positive.
     """
 
     name = "retrieval"
@@ -27,13 +28,13 @@ class Retrieval(Objective):
     def __init__(self, *, blank: int, delimiter: int, ngram: int = 7, temperature: float = 0.02) -> None:
         super().__init__(blank=blank, delimiter=delimiter)
         if ngram < 1 or temperature <= 0:
-            raise ValueError(f"ngram={ngram}, temperature={temperature}: both must be positive.")
+            raise UserError(f"ngram={ngram}, temperature={temperature}: both must be positive.")
         self.ngram = ngram
         self.temperature = temperature
 
     def window(self, chunks: int, length: int) -> int:
         if length < self.ngram:
-            raise ValueError(
+            raise UserError(
                 f"n-grams of {self.ngram} tokens do not fit into chunks of {length}: lower objective.ngram."
             )
         return length

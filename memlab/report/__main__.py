@@ -9,12 +9,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from memlab import paths
-from memlab.compose import Sweep, compose_sweep
+from memlab.config import paths
+from memlab.config.compose import Sweep, compose_sweep
+from memlab.errors import UserError, fail
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
 from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
-from memlab.run import fail
 from memlab.sweep import NothingFinishedError, all_finished, make_committed_report, make_sweep_report
 
 
@@ -85,7 +85,7 @@ def _from_either(sweep: Sweep, options: argparse.Namespace) -> tuple[Report | No
 
 def _from_runs(sweep: Sweep, options: argparse.Namespace) -> Report:
     if options.publish and not options.name and sweep.other_changes:
-        raise ValueError(
+        raise UserError(
             f"{', '.join(sweep.other_changes)} makes another experiment than the one in results/{sweep.scale}: give its"
             " files a name, --name NAME"
         )

@@ -29,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from memlab.errors import UserError
 from memlab.report.collect import Row
 from memlab.report.uncertainty import LEVEL, Side, Unmeasurable, difference, estimate
 
@@ -46,37 +47,37 @@ def load_expected(path: Path) -> Expected:
     """Read and check an experiment's expected.yaml.
 
     Raises:
-        ValueError: the file is missing, or a claim or a published value lacks a key, has an unknown one or names an arm
+        UserError: the file is missing, or a claim or a published value lacks a key, has an unknown one or names an arm
             that `arms` lacks, or a claim names an architecture on one side only.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing: an experiment states its claims there before it is run")
+        raise UserError(f"{path} is missing: an experiment states its claims there before it is run")
     expected = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     for key in ("arms", "claims"):
         if key not in expected:
-            raise ValueError(f"{path} has no `{key}`")
+            raise UserError(f"{path} has no `{key}`")
     seen: set[str] = set()
     for claim in expected["claims"]:
         name = claim.get("id", "?")
         missing, unknown = _KEYS - set(claim), set(claim) - _KEYS - _OPTIONAL
         if missing or unknown or name in seen:
-            raise ValueError(
+            raise UserError(
                 f"{path}, claim {name}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}"
                 + (", id used twice" if name in seen else "")
             )
         seen.add(name)
         for side in (claim["left"], claim["right"]):
             if "metric" not in side:
-                raise ValueError(f"{path}, claim {name}: a side names no metric")
+                raise UserError(f"{path}, claim {name}: a side names no metric")
             strangers = [arm for arm in _arms(side) if arm is not None and arm not in expected["arms"]]
             if strangers:
-                raise ValueError(f"{path}, claim {name}: {strangers} not among the arms {sorted(expected['arms'])}")
+                raise UserError(f"{path}, claim {name}: {strangers} not among the arms {sorted(expected['arms'])}")
         if ("architecture" in claim["left"]) != ("architecture" in claim["right"]):
-            raise ValueError(f"{path}, claim {name}: name an architecture on both sides, or on neither")
+            raise UserError(f"{path}, claim {name}: name an architecture on both sides, or on neither")
     expected["published"] = expected.get("published") or []
     for entry in expected["published"]:
         if set(entry) != _PUBLISHED or entry["arm"] not in expected["arms"]:
-            raise ValueError(
+            raise UserError(
                 f"{path}, published {entry}: give {', '.join(sorted(_PUBLISHED))}, with one of the arms"
                 f" {sorted(expected['arms'])}"
             )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from memlab.files import read_json
-from memlab.run_folder import RunFolder
+from memlab.errors import UserError
+from memlab.storage.files import read_json
+from memlab.storage.run_folder import RunFolder
 
 # A row is what a line of results.csv says, plus two keys that stay out of every table:
 #   windows  {"correct": [...], "count": [...], "loss": [...]}, one entry per evaluation window (loss in nats, summed);
@@ -54,7 +55,7 @@ def collect(points: Iterable[Point]) -> list[Row]:
     number cost; commit and hardware are those of the last stage.
 
     Raises:
-        ValueError: a finished folder lacks a file or holds one that cannot be read.
+        UserError: a finished folder lacks a file or holds one that cannot be read.
     """
     return [_row(point) for point in points if is_finished(point)]
 
@@ -73,7 +74,7 @@ def _row(point: Point) -> Row:
         evaluation, prefix = _read(run.path / asked["file"]), asked["prefix"]
         metrics = _numbers(evaluation.get("metrics", {}), prefix)
         if twice := sorted(row.keys() & metrics.keys()):
-            raise ValueError(
+            raise UserError(
                 f"{run.path.name} has {twice[0]} from two evaluations, which no table tells apart: leave out"
                 " objective@evaluation.objective= or the stage's own objective"
             )
@@ -153,7 +154,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is missing or not JSON: delete {path.parent} and run that stage again") from error
+        raise UserError(f"{path} is missing or not JSON: delete {path.parent} and run that stage again") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} does not hold a JSON object: delete {path.parent} and run that stage again")
+        raise UserError(f"{path} does not hold a JSON object: delete {path.parent} and run that stage again")
     return content

@@ -15,6 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from memlab.errors import UserError
 from memlab.report.collect import Row
 
 LEVEL = 0.95
@@ -64,7 +65,7 @@ class Side:
         """Rows by seed; those without the metric are left out.
 
         Raises:
-            ValueError: two rows share a seed, so the side mixes things that are not replicates.
+            UserError: two rows share a seed, so the side mixes things that are not replicates.
         """
         found: dict[int, Row] = {}
         for row in self.rows:
@@ -72,7 +73,7 @@ class Side:
                 continue
             seed = int(row.get("seed", 0))
             if seed in found:
-                raise ValueError(
+                raise UserError(
                     f"runs {found[seed].get('run')} and {row.get('run')} are both seed {seed} of {row.get('arm')} "
                     f"({row.get('architecture')}): give them different arms, or name in the claim's selector the "
                     "choice that tells them apart"

@@ -20,12 +20,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from memlab import paths
-from memlab.files import read_json, write_atomic
+from memlab.config import paths
+from memlab.errors import UserError
 from memlab.report.claims import evaluate, load_expected
 from memlab.report.collect import BULKY, COSTS, Point, Row, collect, is_finished, label
 from memlab.report.report import Report, as_dict
 from memlab.report.tables import markdown
+from memlab.storage.files import read_json, write_atomic
 
 FIGURE = "figure.png"
 PLAIN = "laptop"  # the pictures of these results, the default scale's, are results/figure*; others' carry their name
@@ -43,7 +44,7 @@ def make_report(
     kept: rows of earlier reports. One of the very run that a point names stands in for it where its folder is gone.
 
     Raises:
-        ValueError: the experiment is unknown, or a file of a finished run cannot be read.
+        UserError: the experiment is unknown, or a file of a finished run cannot be read.
     """
     expected = load_expected(_source(experiment) / "expected.yaml")
     missing = [point for point in points if not is_finished(point)]
@@ -60,12 +61,12 @@ def make_report(
 def publish(report: Report, name: str) -> list[Path]:
     """Write results/`name`.csv, .json and .md and the figures (PNG and PDF) into the experiment's folder; their paths.
 
-    Raises ValueError if rows that are there would be lost.
+    Raises UserError if rows that are there would be lost.
     """
     results = _source(report.experiment) / "results"
     before = {label(row) for row in committed_rows(report.experiment, name)}
     if lost := sorted(before - {label(row) for row in report.rows}):
-        raise ValueError(
+        raise UserError(
             f"results/{name} has {len(lost)} rows that this sweep lacks ({lost[0]} is one): widen the sweep (rows whose"
             " run folders are gone are kept if they are of the very runs it names), or give its files another name,"
             " --name NAME"
@@ -105,18 +106,16 @@ def redraw(experiment: str, name: str, folder: Path) -> Report:
     Intervals need three seeds here: those over windows need the run folders.
 
     Raises:
-        ValueError: there are no such results.
+        UserError: there are no such results.
     """
     source = _source(experiment)
     path = source / "results" / f"{name}.json"
     if not path.is_file():
         known = ", ".join(committed(experiment)) or "none"
-        raise ValueError(f"{experiment} has no committed results {name!r}: choose among those it has ({known})")
+        raise UserError(f"{experiment} has no committed results {name!r}: choose among those it has ({known})")
     kept = read_json(path)
     if not all("stages" in row for row in kept["rows"]):
-        raise ValueError(
-            f"{path} was written by an older memlab and has no curves: publish it again, {kept['command']}"
-        )
+        raise UserError(f"{path} was written by an older memlab and has no curves: publish it again, {kept['command']}")
     expected = load_expected(source / "expected.yaml")
     report = Report(
         **{key: kept[key] for key in ("experiment", "scale", "rows", "claims", "command", "unfinished")},
@@ -131,7 +130,7 @@ def _source(experiment: str) -> Path:
     source = paths.experiments() / experiment
     if not source.is_dir():
         known = sorted(path.parent.name for path in source.parent.glob("*/expected.yaml"))
-        raise ValueError(f"no experiment {experiment!r}: choose one of {known}")
+        raise UserError(f"no experiment {experiment!r}: choose one of {known}")
     return source
 
 

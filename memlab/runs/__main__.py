@@ -18,19 +18,19 @@ from pathlib import Path
 import yaml
 from rich.table import Table
 
+from memlab.errors import UserError, fail
 from memlab.progress import Bars, console
-from memlab.run import fail
-from memlab.run_folder import RunFolder
 from memlab.runs.needed import leftovers, needed_folders
 from memlab.runs.state import FAILED, FINISHED, RUNNING, State, read_config, run_folders, state_of
 from memlab.runs.verify import problems
+from memlab.storage.run_folder import RunFolder
 
 
 def main() -> None:
     options = _parser().parse_args()
     try:
         if not (options.runs_dir / "stages").is_dir():
-            raise ValueError(f"{options.runs_dir} is not a runs folder: give another with --runs-dir, or MEMLAB_RUNS")
+            raise UserError(f"{options.runs_dir} is not a runs folder: give another with --runs-dir, or MEMLAB_RUNS")
         status = {"list": _list, "show": _show, "gc": _gc, "verify": _verify}[options.action](options)
     except Exception as error:
         fail(error, 2)
@@ -77,7 +77,7 @@ def _show(options: argparse.Namespace) -> int:
     found = [folder for folder in run_folders(options.runs_dir) if folder.path.name.startswith(options.name)]
     if len(found) != 1:
         names = ", ".join(folder.path.name for folder in found) or "none"
-        raise ValueError(f"{options.name} is the beginning of {names}: give the name of one run folder")
+        raise UserError(f"{options.name} is the beginning of {names}: give the name of one run folder")
     state = state_of(found[0])
     about = {
         "run folder": str(state.folder.path),

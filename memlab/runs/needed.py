@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from memlab.compose import compose_sweep
-from memlab.files import read_json
-from memlab.plan import plan
-from memlab.run_folder import RunFolder
+from memlab.config.compose import compose_sweep
+from memlab.config.plan import plan
+from memlab.errors import UserError
 from memlab.runs.state import read_config, run_folders
+from memlab.storage.files import read_json
+from memlab.storage.run_folder import RunFolder
 from memlab.sweep import COMMAND, POINTS
 
 OLD = 24 * 3600.0  # seconds after which a temporary file is nobody's any more
@@ -25,7 +26,7 @@ def needed_folders(runs_dir: Path) -> set[str]:
         try:
             sweep = compose_sweep([*read_json(command), f"runs_dir={runs_dir}"])
             needed |= {job.folder.path.name for config in sweep.configs for job in plan(config)}
-        except (ValueError, OSError):
+        except (UserError, OSError):
             needed |= _written(command.with_name(POINTS))
     for points in (runs_dir / "reports").glob(f"*/*/{POINTS}"):
         if not points.with_name(COMMAND).is_file():
@@ -37,7 +38,7 @@ def leftovers(runs_dir: Path) -> Iterator[Path]:
     """What killed processes left, cached embeddings that nothing was added to for a day, and texts of no run."""
     for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*", "embeddings/*"):
         for path in runs_dir.glob(pattern):
-            if path.name != ".claim" and not path.name.endswith(".claim") and time.time() - path.stat().st_mtime > OLD:
+            if path.name != ".lock" and not path.name.endswith(".lock") and time.time() - path.stat().st_mtime > OLD:
                 yield path
     used = {text for folder in run_folders(runs_dir) for text in _texts(folder)}
     for path in (runs_dir / "data").glob("*"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from memlab.claims import BEAT, MISSED, described, holder, process_is_dead
-from memlab.run_folder import RunFolder
+from memlab.storage.lock import BEAT, MISSED, described, holder, process_is_dead
+from memlab.storage.run_folder import RunFolder
 
 FINISHED = "finished"
 RUNNING = "running"  # a process works on it
@@ -57,7 +57,7 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
 
 
 def _kind(folder: RunFolder) -> tuple[str, str]:
-    owner = holder(folder.claim)
+    owner = holder(folder.lock)
     if owner:
         return (STALE if _is_dead(folder, owner) else RUNNING), described(owner)
     if folder.finished:
@@ -72,7 +72,7 @@ def _kind(folder: RunFolder) -> tuple[str, str]:
 def _is_dead(folder: RunFolder, owner: dict[str, Any]) -> bool:
     """As far as one look tells: by this machine's clock, where the holder is on another one."""
     try:
-        silent = time.time() - folder.claim.stat().st_mtime
+        silent = time.time() - folder.lock.stat().st_mtime
     except FileNotFoundError:
         return False
     return process_is_dead(owner) or silent > 2 * BEAT * MISSED

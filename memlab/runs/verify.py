@@ -5,12 +5,12 @@ import json
 import math
 from collections.abc import Iterator
 
-from memlab.files import read_json
-from memlab.fingerprint import fingerprint
-from memlab.lit.checkpoint import is_whole
-from memlab.plan import Stage
-from memlab.run_folder import RunFolder
+from memlab.config.fingerprint import fingerprint
+from memlab.config.plan import Stage
 from memlab.runs.state import FAILED, STALE, STOPPED, State, read_config
+from memlab.storage.files import read_json
+from memlab.storage.run_folder import RunFolder
+from memlab.training.checkpoint import is_whole
 
 
 def problems(state: State) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from memlab import paths
+from memlab.config import paths
 from memlab.data.prepare import Prepared, data_hash, held_out_hash, prepare, prepare_held_out
 from memlab.data.python_docs import PythonDocs, texts_of
 from memlab.data.sources import content_hash, load_documents

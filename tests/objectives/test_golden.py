@@ -12,5 +12,5 @@ def test_first_losses_are_the_recorded_ones(kind: str, model: str, objective: ty
     measured = golden.train(kind, model, objective)
     assert measured == pytest.approx(recorded, abs=1e-5), (
         "Initialisation, forward pass, objective or gradient changed. If the change was meant, raise WEIGHTS_VERSION in"
-        " memlab/fingerprint.py and regenerate with `python -m tests.golden`."
+        " memlab/config/fingerprint.py and regenerate with `python -m tests.golden`."
     )

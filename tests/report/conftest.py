@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memlab import paths
+from memlab.config import paths
 from memlab.report.collect import Point
 
 WINDOWS, SCORED = 64, 15

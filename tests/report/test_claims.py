@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from memlab import paths
+from memlab.config import paths
 from memlab.report.claims import evaluate, load_expected
 from memlab.report.collect import Point, collect
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from memlab.claims import holder
+from memlab.storage.lock import holder
 from tests.conftest import ROOT, smoke, wait_for
 
 # Only when asked: on a cluster that people use, tests have no business in its queue.
@@ -84,7 +84,7 @@ def trainer_of(runs: Path) -> dict[str, Any]:
     """Job and process that train the autoencoder, once it has saved something."""
     wait_for(lambda: list(runs.glob("stages/autoencoder-*/checkpoints/step-*.ckpt")), 120)
     (folder,) = runs.glob("stages/autoencoder-*")
-    return holder(folder / ".claim")
+    return holder(folder / ".lock")
 
 
 @contextmanager

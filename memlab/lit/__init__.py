@@ -1,1 +1,0 @@
-"""Lightning: the module around a model and its objective, callbacks, checkpoints, loggers."""

@@ -1,0 +1,71 @@
+"""Commands as processes of this machine: one, or one per device with trainer.devices > 1.
+
+As torchrun does it, with what memlab needs and torchrun does not do: the signals that ask for a checkpoint reach every
+process, and a user's mistake ends with its one message.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from memlab.processes.signals import ENDING
+
+GRACE = 30.0  # seconds for the others to end by themselves once one has failed
+
+
+def run_ranks(command: Sequence[str], count: int) -> int:
+    """Runs `command` as `count` ranks and returns the exit status, of those that are not 0 the first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
+    return _finish([_started(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)])
+
+
+def run(command: Sequence[str]) -> int:
+    """Runs `command` and returns its exit status: 128 and a signal's number if one ended it."""
+    return _finish([_started(command)])
+
+
+def _started(command: Sequence[str], **more: str) -> "subprocess.Popen[bytes]":
+    # In a process group of its own: a terminal's Ctrl-C comes by this process alone, as a second one would cut off
+    # the saving.
+    return subprocess.Popen(command, env={**os.environ, **more}, process_group=0)
+
+
+def _finish(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
+    def forward(signum: int, frame: FrameType | None) -> None:
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signum)
+
+    before = {signum: signal.signal(signum, forward) for signum in (*ENDING, signal.SIGHUP)}
+    status = 0
+    while status == 0 and any(process.poll() is None for process in processes):
+        time.sleep(0.05)
+        status = next((code for p in processes if (code := p.poll())), 0)
+    _end(processes)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+    return status if status >= 0 else 128 - status
+
+
+def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Of ranks that go on without one of them none can come to an end by itself."""
+    limit = time.monotonic() + GRACE
+    while any(process.poll() is None for process in processes) and time.monotonic() < limit:
+        time.sleep(0.05)
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def this_command() -> list[str]:
+    """What was typed, for this interpreter."""
+    return [sys.executable, "-m", "memlab.run", *sys.argv[1:]]

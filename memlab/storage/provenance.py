@@ -1,0 +1,75 @@
+"""Where a number comes from: code, versions, machine."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("memlab", "torch", "lightning", "torchmetrics", "tokenizers", "datasets", "numpy", "hydra-core", "wandb")
+
+
+@cache
+def commit() -> tuple[str | None, bool | None]:
+    """The checkout's commit, and whether files differ from it; None outside a checkout."""
+    folder = Path(__file__).parent.parent.parent
+    if not (folder / ".git").exists():
+        return None, None
+    try:
+        git = [_git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")]
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return git[0].strip(), bool(git[1].strip())
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """CPU, cores this process may use, memory, and the GPU if there is one."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: dict[str, Any] = {"cpu": _cpu(), "cores": cores}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+        found["memory"] = f"{gib:.0f} GiB"
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def peak_memory() -> int:
+    """Bytes: of the GPU where one is used, else of this process up to now."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,143 @@
+"""The run folder of a stage: the one place that knows its files.
+
+runs/stages/<stage>-<fingerprint>/
+    config.yaml         the stage and the composed config that asked for it
+    .lock              who works on it, while somebody does
+    failed.json         {"error"} that ended the last attempt, if one did
+    metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
+    checkpoints/        the last two, each with its own checksum
+    model.safetensors   final weights
+    evaluation.json     {"settings", "metrics", "windows"}, on the stage's own text and by its own objective
+    evaluation-*.json   the same by another objective or on another text
+    samples.jsonl       {"text", "regenerated"}
+    provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
+    finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from memlab.errors import UserError
+from memlab.storage.files import read_json, write_atomic, write_json
+
+
+class RunFolder:
+    """The files of one stage under `root` (a runs folder); nothing is created before something is written."""
+
+    def __init__(self, root: Path, stage: str, fingerprint: str) -> None:
+        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}"
+        self.fingerprint = fingerprint
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.jsonl"
+        self.weights = self.path / "model.safetensors"
+        self.samples = self.path / "samples.jsonl"
+        self.provenance = self.path / "provenance.json"
+        self.lock = self.path / ".lock"
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run folder by its path. Raises UserError if it holds no finished stage."""
+        path = Path(path)
+        if not (path / "finished.json").is_file():
+            raise UserError(
+                f"{path} is not the folder of a finished run: give one of runs/stages/* with a finished.json"
+            )
+        stage, _, fingerprint = path.name.rpartition("-")
+        return cls(path.parent.parent, stage, fingerprint)
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "finished.json").is_file()
+
+    def finish(self) -> None:
+        write_json(self.path / "finished.json", {"fingerprint": self.fingerprint, "sha256": self.weights_digest()})
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights' file."""
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def failure(self) -> str | None:
+        """What ended the last attempt, if an error did."""
+        path = self.path / "failed.json"
+        return str(read_json(path)["error"]) if path.is_file() else None
+
+    def note_failure(self, error: str | None) -> None:
+        """None: a new attempt begins."""
+        if error is None:
+            (self.path / "failed.json").unlink(missing_ok=True)
+        else:
+            write_json(self.path / "failed.json", {"error": error})
+
+    def write_config(self, stage: dict[str, Any], config: dict[str, Any]) -> None:
+        text = yaml.safe_dump({"stage": stage, "config": config}, sort_keys=False)
+        write_atomic(self.path / "config.yaml", text.encode())
+
+    def read_stage(self) -> dict[str, Any]:
+        """The stage as it was chosen, plain values."""
+        return yaml.safe_load((self.path / "config.yaml").read_text())["stage"]
+
+    def checkpoint_files(self) -> list[Path]:
+        """Newest first. Names sort by step."""
+        return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows by step. Of one that two processes wrote (memlab/storage/lock.py) the later is left out."""
+        if not self.metrics.is_file():
+            return []
+        rows: dict[Any, dict[str, Any]] = {}
+        for line in self.metrics.read_text().splitlines():
+            if line.endswith("}"):
+                row = json.loads(line)
+                rows.setdefault((row["step"], *row), row)
+        return sorted(rows.values(), key=lambda row: row["step"])
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops rows after `step`, which a resumed run writes again; also a last line cut off by a kill."""
+        if self.metrics.is_file():
+            rows = [row for row in self.read_metrics() if row["step"] <= step]
+            write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def write_metrics_csv(self) -> None:
+        rows = self.read_metrics()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "metrics.csv", text.getvalue().encode())
+
+    def write_samples(self, samples: Iterable[dict[str, str]]) -> None:
+        write_atomic(self.samples, "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in samples).encode())
+
+    def read_evaluation(self, file: str = "evaluation.json") -> dict[str, Any]:
+        return read_json(self.path / file)
+
+    def evaluation_settings(self, file: str) -> dict[str, Any] | None:
+        """What an evaluation was made with; None if it is not there or cannot be read."""
+        try:
+            return self.read_evaluation(file)["settings"]
+        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+
+    def write_evaluation(self, file: str, settings: dict[str, Any], result: dict[str, Any]) -> None:
+        write_json(self.path / file, {"settings": settings, **result})
+
+    def read_provenance(self) -> dict[str, Any]:
+        return read_json(self.provenance)
+
+    def relative(self) -> str:
+        return os.path.relpath(self.path)

@@ -1,0 +1,147 @@
+"""Metrics to metrics.jsonl and loggers; progress to the terminal."""
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from memlab.measures.metrics import TableMetrics
+from memlab.objectives import Sums
+from memlab.processes import ranks
+from memlab.progress import Bar
+from memlab.storage.run_folder import RunFolder
+
+
+class Metrics(Callback):
+    """A row of metrics.jsonl every `every` steps and after each validation; loggers get the same rows.
+
+    Training metrics are sums over the steps since the last row. They, and the seconds spent, are in the checkpoint, so
+    a resumed run writes the rows of an unbroken one.
+    """
+
+    def __init__(self, folder: RunFolder, every: int, vocab: int, tokens_per_step: int) -> None:
+        self.folder = folder
+        self.every = every
+        self.vocab = vocab
+        self.tokens_per_step = tokens_per_step
+        self.train: dict[str, TableMetrics] = {}
+        self.validation: dict[str, TableMetrics] = {}
+        self.seconds_before = 0.0  # of earlier sittings
+        self.row_seconds = 0.0  # at the last row
+        self.row_step = 0
+        self.latest = ""
+        self._started = time.monotonic()
+        self._step = 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training with its validations, all sittings together."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._started = time.monotonic()
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        self._add(self.train, outputs["sums"], module)
+        step = trainer.global_step
+        if step == self._step:
+            return  # more batches are to come in this step
+        self._step = step
+        if step % self.every == 0:
+            self._train_row(trainer, step)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: Any,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._add(self.validation, outputs["sums"], module)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        for name in self.train:  # a rank without held-out windows takes part in the sums all the same
+            self._table(self.validation, name, module)
+        self._write(trainer, trainer.global_step, self._take(self.validation, "val"))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "train": {name: metrics.summed_state_dict() for name, metrics in self.train.items()},
+            "seconds": self.seconds,
+            "row_seconds": self.row_seconds,
+            "row_step": self.row_step,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, state in state_dict["train"].items():
+            self.train[name] = TableMetrics(self.vocab)
+            self.train[name].load_state_dict(state)
+            if not ranks.is_first():
+                self.train[name].reset()  # the sums are those of all ranks
+        self.seconds_before = state_dict["seconds"]
+        self.row_seconds = state_dict["row_seconds"]
+        self.row_step = state_dict["row_step"]
+
+    def _add(self, tables: dict[str, TableMetrics], sums: dict[str, Sums], module: LightningModule) -> None:
+        for name, table in sums.items():
+            self._table(tables, name, module).update(table.loss_R, table.correct_R, table.count_R)
+
+    def _table(self, tables: dict[str, TableMetrics], name: str, module: LightningModule) -> TableMetrics:
+        if name not in tables:
+            tables[name] = TableMetrics(self.vocab)
+        return tables[name].to(module.device)
+
+    def _take(self, tables: dict[str, TableMetrics], prefix: str) -> dict[str, float]:
+        """Values by name, `val/token_accuracy`, with the table's name between where there are several; then reset."""
+        values = {}
+        for name, metrics in tables.items():
+            middle = f"{name}/" if len(tables) > 1 else ""
+            values.update({f"{prefix}/{middle}{key}": value for key, value in metrics.compute().items()})
+            metrics.reset()
+        return values
+
+    def _train_row(self, trainer: Trainer, step: int) -> None:
+        values = self._take(self.train, "train")
+        losses = {name: value for name, value in values.items() if name.endswith("cross_entropy")}
+        self.latest = "loss " + " ".join(f"{value:.3f}" for value in losses.values())
+        seconds = self.seconds
+        speed = (step - self.row_step) * self.tokens_per_step / max(seconds - self.row_seconds, 1e-9)
+        self.row_seconds, self.row_step = seconds, step
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._write(trainer, step, {**values, "lr": rate, "tokens_per_second": round(speed)})
+
+    def _write(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
+        if not ranks.is_first():
+            return
+        costs = {"tokens": step * self.tokens_per_step, "seconds": round(self.seconds, 3)}
+        self.folder.append_metrics({"step": step, **costs, **values})
+        for logger in trainer.loggers:
+            logger.log_metrics({**costs, **values}, step)
+
+
+class ShowProgress(Callback):
+    """Moves the stage's bar and the experiment's, ten times a second at most."""
+
+    def __init__(self, metrics: Metrics, stage: Bar, whole: Bar, flops_per_step: float) -> None:
+        self.metrics = metrics
+        self.stage = stage
+        self.whole = whole
+        self.flops_per_step = flops_per_step
+        self._before = whole.done - stage.done * flops_per_step
+        self._shown = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if now - self._shown > 0.1:
+            self._shown = now
+            step = trainer.global_step
+            self.whole.update(self._before + step * self.flops_per_step)
+            self.stage.update(step, self.metrics.latest)

@@ -1,0 +1,29 @@
+"""What tests of chains have in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memlab.config.plan import Job
+from memlab.training import pipeline
+
+CURRICULUM = ("encoder=frozen_autoencoder", "curriculum=blank_then_copy", "trainer.log_every=2")
+
+
+def rows(job: Job) -> list[dict[str, Any]]:
+    """metrics.jsonl without what a clock says."""
+    clock = ("seconds", "tokens_per_second")
+    return [{key: value for key, value in row.items() if key not in clock} for row in job.folder.read_metrics()]
+
+
+def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], Any]) -> None:
+    """Acts ahead of the training step of a batch, counted from 0."""
+
+    def step(self: Any, *arguments: Any) -> Any:
+        if self.batch_number == number:
+            act()
+        return original(self, *arguments)
+
+    original = pipeline.StageModule.training_step
+    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
