@@ -1,0 +1,66 @@
+"""What every measure promises: a finished model and a text in, sums per window and metrics out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memlab.data import TextCodec
+from memlab.data.module import HeldOutBatches
+from memlab.models import LanguageModel
+from memlab.objectives import Layout, Objective
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished model, the objective whose tables it is measured on, and the held-out text."""
+
+    model: LanguageModel
+    objective: Objective
+    layout: Layout
+    codec: TextCodec  # between tokens and text
+    tokens: np.ndarray  # the held-out split
+    batch_size: int
+    device: torch.device
+
+    def batches(self, windows: int) -> Iterator[Tensor]:
+        """Yield the same `windows` held-out windows every time (all, if there are fewer), (B, T) token ids."""
+        if windows == 0:
+            return
+        window = self.objective.window(self.layout)
+        batches = HeldOutBatches(self.tokens, window, self.batch_size, windows)
+        for number in range(len(batches)):
+            yield batches[number].to(self.device)
+
+    def scored_bytes(self, labels_BCL: Tensor) -> Tensor:
+        """Return the bytes of text that each window's scored tokens stand for, (B,)."""
+        bytes_V = torch.from_numpy(np.asarray(self.codec.token_bytes)).to(labels_BCL.device)
+        return (bytes_V[labels_BCL.clamp(min=0)] * (labels_BCL >= 0)).flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Result:
+    """metrics: {table: {name: number}}; windows: {table: {sum's name: a number per window}}; samples: rows of text."""
+
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    windows: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    samples: list[dict[str, str]] = field(default_factory=list)
+
+
+class Measure:
+    """Turns a finished model and a text into numbers. windows: how many held-out windows are measured.
+
+    A measure of your own is a class with `measure` and a file in conf/measure (docs/extending.md).
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, *, windows: int) -> None:
+        self.windows = windows
+
+    def __call__(self, subject: Subject) -> Result:
+        """Measure; the result is empty where the measure does not apply to such a model or objective."""
+        raise NotImplementedError
