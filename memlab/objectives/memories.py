@@ -15,9 +15,9 @@ def memories_of(model: LanguageModel, tables: Sequence[Table], known_BcMD: Tenso
     known_BcMD: memories of the window's first c chunks, where they were made before.
     """
     read = [names_read(model, table) for table in tables]
-    found = (
-        {} if known_BcMD is None else dict(zip(window_chunks(known_BcMD.shape[1]), known_BcMD.unbind(1), strict=True))
-    )
+    found: dict[str, Tensor] = {}
+    if known_BcMD is not None:
+        found.update(zip(window_chunks(known_BcMD.shape[1]), known_BcMD.unbind(1), strict=True))
     new: dict[str, Tensor] = {}
     for table, names in zip(tables, read, strict=True):
         for chunk, name in names.items():

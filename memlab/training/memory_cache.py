@@ -36,7 +36,7 @@ class EmbeddingCache:
         chosen = np.asarray(windows)
         if not self.made(chosen):
             with torch.no_grad():
-                fresh = self.model.encode(tokens_BT.view(len(chosen) * self.chunks, -1))
+                fresh = self.model.encoder(tokens_BT.view(len(chosen) * self.chunks, -1))
             self.values[chosen] = fresh.float().cpu().numpy().reshape(len(chosen), *self.values.shape[1:])
             self.sums[chosen] = self._sums(chosen)
         kept = torch.from_numpy(self.values[chosen]).to(tokens_BT.device, non_blocking=True)
