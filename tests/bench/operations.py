@@ -1,19 +1,18 @@
-"""Arithmetic of one step of memlab's side, from the sizes alone: matrix products, 2 operations per multiply-add.
+"""Operations of one step of memlab's side, from the sizes alone: matrix products, 2 operations per multiply-add.
 
 Rows are what the fast path computes: distinct chunks in the encoder, scored chunks in the decoder, the last block of an
 encoder at the memory's position, the head at scored positions. Causal products count whole, as they are computed.
-A product costs as much again for each of the two gradients it passes on.
+A product costs as much again for each of the two gradients that it passes on.
 """
 
 from memlab.bench.cases import Case, Size
-from memlab.models.mixer import MLP_FACTOR
-from memlab.models.transformer import INNER_FACTOR
 
+MLP_FACTOR, INNER_FACTOR = 4, 4  # inner width of GeluMLP and of SwiGLU over D
 FORWARD, TRAINED = 1, 3  # forward alone; with the gradients of both factors
 
 
-def flops(case: Case, phase: str) -> float:
-    """Operations of one batch in a phase. `forward` has logits of whole chunks, the loss those of scored positions."""
+def operations(case: Case, phase: str) -> float:
+    """Return the operations of one batch. `forward` has logits of whole chunks, the loss those of scored positions."""
     size = case.size
     times = TRAINED if phase in ("step", "forward_backward") else FORWARD
     shift = 0 if phase == "forward" or case.model == "autoencoder" else 1
@@ -55,7 +54,7 @@ def _head(case: Case, chunks: int, shift: int) -> float:
 
 
 def _stack(architecture: str, size: Size, heads: int, rows: int, positions: int, kept: int) -> float:
-    """Forward products of a stack whose last block computes `kept` positions."""
+    """Return the forward products of a stack whose last block computes `kept` positions."""
     width, layers = size.width, size.layers
     block = _mixer_block if architecture == "mixer" else _transformer_block
     whole = block(width, heads, positions, positions)
