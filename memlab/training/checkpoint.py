@@ -1,7 +1,5 @@
 """Checkpoints that are whole or known not to be: a SHA-256 behind every file, the last two kept, nothing unpickled."""
 
-import hashlib
-import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from memlab.errors import UserError
 from memlab.processes import ranks
 from memlab.processes.signals import Stopped, signals
 from memlab.progress import console
-from memlab.storage.files import write_atomic
+from memlab.storage.files import is_whole, sealed_reader, sealed_writer
 from memlab.storage.lock import Lock, LockLostError
 from memlab.storage.run_folder import RunFolder
 from memlab.training.guard import StopAtDivergence
@@ -24,43 +22,39 @@ from memlab.training.module import StageModule
 
 KEPT = 2
 _LOST = 10_000  # beyond any signal's number
-_DIGEST = hashlib.sha256().digest_size
 
 
 class SealedCheckpointIO(CheckpointIO):
-    """torch.save, then the SHA-256 of it; written beside and renamed. Loads with weights_only=True: no code is run."""
+    """Checkpoints by torch.save with a SHA-256 trailer; saved and loaded as a stream, without a copy in memory.
+
+    Loading uses weights_only=True, so that no code of a checkpoint is run.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        content = buffer.getvalue()
-        write_atomic(Path(path), content + hashlib.sha256(content).digest())
+        with sealed_writer(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        content = Path(path).read_bytes()
-        if not is_whole(content):
+        """Raise UserError for a damaged file, FileNotFoundError for none."""
+        if not is_whole(Path(path)):
             raise UserError(f"{path} is not a whole checkpoint: delete it and run the command again")
-        state: dict[str, Any] = torch.load(io.BytesIO(content[:-_DIGEST]), map_location or "cpu", weights_only=True)
+        with sealed_reader(Path(path)) as file:
+            state: dict[str, Any] = torch.load(file, map_location or "cpu", weights_only=True)
         return state
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def is_whole(content: bytes) -> bool:
-    """Whether the seal fits."""
-    return len(content) > _DIGEST and hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
-
-
 def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
     """The newest whole checkpoint and its step. A corrupt one is said to be so and deleted; None: start anew."""
     for path in folder.checkpoint_files():
         with suppress(FileNotFoundError):  # of a process that was cut off and goes on all the same
-            if is_whole(path.read_bytes()):
+            if is_whole(path):
                 return path, int(path.stem.removeprefix("step-"))
             console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
             path.unlink()
