@@ -73,6 +73,10 @@ class Session:
         todo = "finished" if not open_stages else f"to do: {', '.join(open_stages)}"
         console.print(f"{place}{label(choices(jobs[-1]))}: {todo}", markup=False)
         more_to_come = self._started < self.points
+        if ranks.world() > 1:
+            from memlab.training.trainer import on_gpu
+
+            ranks.join(on_gpu(jobs[0].settings))
         if ranks.agreed(bool(open_stages)) and not self._run(jobs, wait=not (more_to_come or self._postponed)):
             console.print("another process works on its next stage: put off", markup=False)
             self._postponed.append(jobs)

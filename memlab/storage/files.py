@@ -94,8 +94,8 @@ def read_json(path: Path) -> Any:
 class _HashingWriter:
     """Pass everything on to `file` and hash it on the way.
 
-    An error of the file waits in `error`: torch's writer, which is C++, does not survive an exception of a write, or
-    shows another one in its place. What comes after an error goes nowhere.
+    An error of the file waits in `error`, and what follows is dropped: torch's writer would replace the exception by a
+    RuntimeError of its own ("unexpected pos 64 vs 0").
     """
 
     def __init__(self, file: BinaryIO) -> None:
