@@ -77,7 +77,9 @@ def join(on_gpu: bool) -> None:
     if on_gpu:
         device, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if device >= found:
-            raise UserError(f"every process needs a GPU of its own, but this machine has {found}: lower trainer.devices")
+            raise UserError(
+                f"every process needs a GPU of its own, but this machine has {found}: lower trainer.devices"
+            )
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     _group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
