@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from memlab.config.fingerprint import fingerprint
 from memlab.config.plan import Stage
 from memlab.runs.state import FAILED, STALE, STOPPED, State, read_config
-from memlab.storage.files import read_json
+from memlab.storage.files import is_whole, read_json
 from memlab.storage.run_folder import RunFolder
-from memlab.training.checkpoint import is_whole
 
 
 def problems(state: State) -> Iterator[str]:
@@ -20,7 +19,7 @@ def problems(state: State) -> Iterator[str]:
         yield from _finished(folder)
     elif state.kind in (STOPPED, FAILED, STALE):
         files = folder.checkpoint_files()
-        broken = [path for path in files if not is_whole(path.read_bytes())]
+        broken = [path for path in files if not is_whole(path)]
         if files and len(broken) == len(files):
             yield "no checkpoint is whole: the stage starts anew"
 
