@@ -29,6 +29,7 @@ CHAINS = {
     "curriculum": ["autoencoder", "blank", "copy"],
     "abrupt_curriculum": ["autoencoder", "blank", "copy"],
     "causal_curriculum": ["causal", "blank", "copy"],
+    "curriculum_no_memory": ["autoencoder", "blank", "copy"],
 }
 
 

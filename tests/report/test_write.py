@@ -28,6 +28,7 @@ ACCURACY = {
     "curriculum": 0.95,
     "abrupt_curriculum": 0.81,
     "causal_curriculum": 0.45,
+    "curriculum_no_memory": 0.31,
     "trainable": 0.80,
     "headed_decoder": 0.92,
 }
