@@ -10,7 +10,8 @@ from rich.table import Table
 
 from memlab.config import paths
 from memlab.config.compose import Sweep, compose_sweep
-from memlab.config.plan import Job, plan
+from memlab.config.plan import plan_all
+from memlab.config.stage import Job
 from memlab.errors import fail
 from memlab.processes import spawn
 from memlab.processes.signals import ENDING
@@ -60,7 +61,7 @@ def main() -> None:
 
 def _jobs(sweep: Sweep) -> dict[str, Job]:
     """The stages of a sweep by run folder, each once."""
-    return {str(job.folder.path): job for config in sweep.configs for job in plan(config)}
+    return {str(job.folder.path): job for chain in plan_all(sweep.configs) for job in chain.jobs}
 
 
 def _print_plan(jobs: dict[str, dict[str, Job]]) -> None:

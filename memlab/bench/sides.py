@@ -13,7 +13,7 @@ from memlab.bench.cases import Case
 from memlab.models import LanguageModel, MemoryModel, Stack
 from memlab.objectives import Autoencode, BlankCopy, CausalLanguageModelling, Combined, Copy, Layout, Objective
 from memlab.objectives.memories import memories_of
-from memlab.training.memory_cache import EmbeddingCache
+from memlab.training.memory_cache import MemoryCache
 
 OBJECTIVES: dict[str, type[Objective]] = {
     kind.name: kind for kind in (CausalLanguageModelling, Copy, BlankCopy, Combined, Autoencode)
@@ -75,13 +75,13 @@ class Memlab(Side):
                 stack.compile()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, weight_decay=0.0, fused=True)
-        self.cache: EmbeddingCache | None = None
+        self.cache: MemoryCache | None = None
         if case.encoder == "frozen_cached":
             assert isinstance(model, MemoryModel)
             self._folder = tempfile.TemporaryDirectory(prefix="memlab-bench-")
             windows = len(self.batches) * case.size.batch
             window_chunks = self.batches[0].shape[1] // case.size.length
-            self.cache = EmbeddingCache(Path(self._folder.name) / "cache", model, windows, window_chunks)
+            self.cache = MemoryCache(Path(self._folder.name) / "cache", model, windows, window_chunks)
 
     def loss(self, number: int) -> Tensor:
         return self._losses(number)[0]

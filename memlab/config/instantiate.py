@@ -1,4 +1,4 @@
-"""From `{_target_: public.name, ...}` to objects, as Hydra does, but without Hydra: run folders load with this alone."""
+"""From `{_target_: public.name, ...}` to objects, as Hydra does, but without Hydra: run folders load with only this."""
 
 import functools
 import importlib

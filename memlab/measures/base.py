@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from memlab.data import TextCodec
-from memlab.data.module import HeldOutBatches
+from memlab.data import Prepared
+from memlab.data.module import HeldOutBatches, Windows
 from memlab.models import LanguageModel
 from memlab.objectives import Layout, Objective
 
@@ -21,8 +20,7 @@ class Subject:
     model: LanguageModel
     objective: Objective
     layout: Layout
-    codec: TextCodec  # between tokens and text
-    tokens: np.ndarray  # the held-out split
+    text: Prepared  # its held-out split is measured on
     batch_size: int
     device: torch.device
 
@@ -30,14 +28,14 @@ class Subject:
         """Yield the same `windows` held-out windows every time (all, if there are fewer), (B, T) token ids."""
         if windows == 0:
             return
-        window = self.objective.window(self.layout)
-        batches = HeldOutBatches(self.tokens, window, self.batch_size, windows)
+        held_out = Windows.of(self.text, "val", self.objective.window(self.layout))
+        batches = HeldOutBatches(held_out, self.batch_size, windows)
         for number in range(len(batches)):
             yield batches[number].to(self.device)
 
     def scored_bytes(self, labels_BCL: Tensor) -> Tensor:
         """Return the bytes of text that each window's scored tokens stand for, (B,)."""
-        bytes_V = torch.from_numpy(np.asarray(self.codec.token_bytes)).to(labels_BCL.device)
+        bytes_V = torch.from_numpy(self.text.token_bytes).to(labels_BCL.device)
         return (bytes_V[labels_BCL.clamp(min=0)] * (labels_BCL >= 0)).flatten(1).sum(1)
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memlab.measures.base import Measure, Result, Subject
+from memlab.measures.metrics import TokenAccuracy
 from memlab.models import LanguageModel
 from memlab.objectives import IGNORE, Layout, Objective, Table
 
@@ -25,6 +27,27 @@ class Counts:
 
     correct_R: Tensor
     count_R: Tensor
+
+
+class Greedy(Measure):
+    """Accuracy of greedy decoding (free_running_token_accuracy), of tables whose targets are visible as inputs."""
+
+    name = "greedy"
+
+    def __call__(self, subject: Subject) -> Result:
+        accuracies: dict[str, TokenAccuracy] = {}
+        for tokens_BT in subject.batches(self.windows):
+            sums = free_running_sums(subject.model, subject.objective, tokens_BT, subject.layout)
+            for name, counts in sums.items():
+                # Other ranks, if there are any, do not measure.
+                accuracy = accuracies.setdefault(name, TokenAccuracy(sync_on_compute=False))
+                accuracy.update(counts.correct_R.cpu(), counts.count_R.cpu())
+        return Result(
+            metrics={
+                name: {"free_running_token_accuracy": accuracy.compute().item()}
+                for name, accuracy in accuracies.items()
+            }
+        )
 
 
 def free_running_sums(

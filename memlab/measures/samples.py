@@ -22,7 +22,7 @@ class Samples(Measure):
         for tokens_BT in subject.batches(self.windows):
             texts_BT, regenerated_BT = reconstructions(subject, tokens_BT)
             samples += [
-                {"text": subject.codec.decode(text), "regenerated": subject.codec.decode(guess)}
+                {"text": subject.text.decode(text), "regenerated": subject.text.decode(guess)}
                 for text, guess in zip(texts_BT.tolist(), regenerated_BT.tolist(), strict=True)
             ]
         return Result(samples=samples)

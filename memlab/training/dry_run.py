@@ -20,9 +20,9 @@ def print_plan(chains: Sequence[Chain]) -> None:
     pace = seconds_per_flop(finished_runs(job for job, _ in jobs.values()))
     table = Table("stage", "architecture", "seed", "steps", "state", "time expected", "for", title="plan")
     for path, (job, chain) in jobs.items():
-        steps, left = job.stage.training["steps"], steps_left(job)
-        seconds = flops_per_step(job.stage) * left * pace
-        state = "to train" if left == steps else f"resumes at step {steps - left:,}" if left else "finished, reused"
+        steps, to_go = job.stage.training["steps"], steps_left(job)
+        seconds = flops_per_step(job.stage) * to_go * pace
+        state = "to train" if to_go == steps else f"resumes at step {steps - to_go:,}" if to_go else "finished, reused"
         table.add_row(
             path.name,
             chain.choices["architecture"],

@@ -9,7 +9,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from memlab.config.instantiate import build
 from memlab.config.stage import Evaluation, Job
 from memlab.data import Prepared, prepare_held_out
-from memlab.data.module import HeldOutBatches
+from memlab.data.module import Windows
 from memlab.measures import Measure, Subject
 from memlab.models import LanguageModel
 from memlab.training.build import build_objective, build_stage, layout_of, load_weights
@@ -30,7 +30,8 @@ def evaluate(job: Job) -> None:
         precision=job.stage.training["precision"],
         plugins=[LightningEnvironment()],
     )
-    model = fabric.setup_module(model).module.eval()
+    fabric.setup_module(model)  # moved to the device, in the stage's precision
+    model.eval()
     with torch.inference_mode(), fabric.autocast():
         for evaluation in missing:
             result = make_measure(evaluation)(_subject(job, evaluation, model, fabric.device))
@@ -44,7 +45,8 @@ def require_measurable(job: Job) -> None:
     """Raise UserError if a text to measure on is not to be had or too short, or an objective does not fit the model."""
     for evaluation in job.evaluations:
         make_measure(evaluation)
-        _held_out(job, evaluation)
+        window = build_objective(evaluation.settings["objective"], job.stage).window(layout_of(job.stage))
+        Windows.of(_text(job, evaluation), "val", window).require(1, "held-out")
 
 
 def make_measure(evaluation: Evaluation) -> Measure:
@@ -53,23 +55,14 @@ def make_measure(evaluation: Evaluation) -> Measure:
 
 
 def _subject(job: Job, evaluation: Evaluation, model: LanguageModel, device: torch.device) -> Subject:
-    text = _text(job, evaluation)
-    objective = build_objective(evaluation.settings["objective"], job.stage)
     return Subject(
         model=model,
-        objective=objective,
+        objective=build_objective(evaluation.settings["objective"], job.stage),
         layout=layout_of(job.stage),
-        codec=text.codec,
-        tokens=text.tokens("val"),
+        text=_text(job, evaluation),
         batch_size=job.stage.training["batch_size"],
         device=device,
     )
-
-
-def _held_out(job: Job, evaluation: Evaluation) -> HeldOutBatches:
-    text = _text(job, evaluation)
-    window = build_objective(evaluation.settings["objective"], job.stage).window(layout_of(job.stage))
-    return HeldOutBatches(text.tokens("val"), window, 1, 1)
 
 
 def _text(job: Job, evaluation: Evaluation) -> Prepared:

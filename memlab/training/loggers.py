@@ -47,7 +47,7 @@ class WandbRuns:
     """
 
     def __init__(self, *, mode: str, project: str, entity: str | None = None) -> None:
-        self.mode = mode
+        self.mode: Any = mode
         self.project = project
         self.entity = entity
         self._run: Any = None

@@ -28,9 +28,10 @@ def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> Kno
         raise UserError(
             f"trainer.cache_embeddings=true keeps memories in fp32: trainer.precision={precision} needs false"
         )
-    content = digest_of(model, [job.stage.model["encoder"], job.stage.data, batches.window, precision])
+    windows = batches.windows
+    content = digest_of(model, [job.stage.model["encoder"], job.stage.data, windows.window, precision])
     folder = Path(job.config["runs_dir"]) / "embeddings"
-    cache = MemoryCache(folder / content, model, batches.windows, batches.window // model.length)
+    cache = MemoryCache(folder / content, model, len(windows), windows.window // model.length)
     return lambda number, tokens, part: cache.memories(batches.chosen(number)[part], tokens[part])
 
 
