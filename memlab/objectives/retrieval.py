@@ -1,5 +1,7 @@
 """Retrieval: memories that find the window a few words were taken from."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather
@@ -61,7 +63,9 @@ class Retrieval(Objective):
         self._require_window(tokens_BT, layout)
         queries_BT = self.queries(tokens_BT, (draw or EVALUATION).generator)
         memories_RF = model.make_memories(torch.cat((tokens_BT[part], queries_BT[part]))).flatten(1)
-        with torch.autocast(tokens_BT.device.type, enabled=False):
+        device = tokens_BT.device.type
+        # Operations are counted on the meta device, which has no autocast.
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             loss_R, correct_R = self._search(*memories_RF.chunk(2))
         return loss_R.mean(), {self.name: Sums(loss_R.detach(), correct_R.long(), torch.ones_like(correct_R).long())}
 
