@@ -117,6 +117,20 @@ def write_stage(run: RunFolder, accuracy: float, seed: int, tables: Sequence[str
     run.finish()
 
 
+def finish(point: Point) -> None:
+    """Write run folders for a point as it was planned: token accuracy 0.4 in the first evaluation asked for."""
+    for folder in point["stages"]:
+        stage, _, fingerprint = Path(folder).name.rpartition("-")
+        run = RunFolder(Path(folder).parent.parent, stage, fingerprint)
+        write_stage(run, 0.4, 0)
+        for path in run.path.glob("evaluation*.json"):
+            path.unlink()
+    metrics, windows = _table(0.4, 0)
+    for place, asked in enumerate(point["evaluations"]):
+        found = {"metrics": {"copy": metrics}, "windows": {"copy": windows}} if place == 0 else {}
+        run.write_evaluation(asked["file"], asked["settings"], {"metrics": {}, "windows": {}, **found})
+
+
 def _table(accuracy: float, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics and window sums of one table."""
     # The same windows are hard for every arm: that is what pairing is for.
