@@ -84,6 +84,23 @@ def test_a_model_that_can_is_taken() -> None:
     Retrieval(**IDS).require(tiny.chunk_encoder("mixer"))
 
 
+EVERY: list[tuple[Objective, Callable[[str], LanguageModel]]] = [
+    *((kind(**IDS), tiny.memory_model) for kind in (CausalLanguageModelling, Copy, BlankCopy, Combined)),
+    (Autoencode(**IDS), tiny.autoencoder),
+    (Retrieval(**IDS, ngram=3), tiny.chunk_encoder),
+]
+
+
+@pytest.mark.parametrize(("objective", "build"), EVERY, ids=lambda value: getattr(value, "name", ""))
+def test_loss_and_gradient_can_be_had_on_meta(objective: Objective, build: Callable[[str], LanguageModel]) -> None:
+    """As the estimate of a stage's cost does: nothing is computed."""
+    with torch.device("meta"):
+        model = build("transformer")
+    loss, _ = objective.losses(model, batch_for(objective).to("meta"), LAYOUT)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 class LastToken(Objective):
     """An objective as a user would write it: only the last token of each chunk is scored."""
 
