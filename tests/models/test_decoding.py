@@ -69,6 +69,19 @@ def test_steps_equal_whole_passes(name: str, kind: str, read: int, piece: int) -
 
 
 @every_kind
+@pytest.mark.parametrize("name", ["narrow encoder", "variable slots", "causal", "recurrent"])
+@torch.no_grad()
+def test_steps_are_close_to_whole_passes_in_bf16(name: str, kind: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name](kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = model.hidden(INPUTS, range(1, 3)).flatten(1, 2).float()
+        state = model.open(INPUTS[:, :1])
+        steps = [model.step(part, state).float() for part in INPUTS[:, 1:3].flatten(1).split(1, dim=1)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), expected, rtol=0.1, atol=0.1 * expected.std().item())
+
+
+@every_kind
 @pytest.mark.parametrize("slots", ["fixed", "variable"])
 @torch.no_grad()
 def test_memories_that_are_known_are_not_made_again(kind: str, slots: str) -> None:

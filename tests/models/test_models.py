@@ -1,5 +1,7 @@
 """What causal LM and autoencoder see; what every model says of itself; every model on the meta device."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -198,3 +200,24 @@ def test_memories_of_a_chunk_encoder_are_its_encoders() -> None:
     model = tiny.chunk_encoder("transformer", memories=2)
     memories: Tensor = model.make_memories(INPUTS[:, 0])
     assert torch.equal(memories, model.encoder(INPUTS[:, 0])) and memories.shape == (3, 2, tiny.WIDTH)
+
+
+def test_models_import_torch_and_errors_alone() -> None:
+    code = "import sys, memlab.models; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"lightning", "hydra", "omegaconf", "datasets", "wandb", "rich"} & set(loaded)
+    assert {".".join(name.split(".")[:2]) for name in loaded if name.split(".")[0] == "memlab"} == {
+        "memlab",
+        "memlab.errors",
+        "memlab.models",
+    }
+
+
+@every_kind
+def test_a_stack_compiles_to_one_graph(kind: str) -> None:
+    """torch.compile finds nothing that it would have to leave to Python; the last position alone is a graph, too."""
+    stack = tiny.stack(kind)(tiny.LENGTH)
+    compiled = torch.compile(stack, backend="eager", fullgraph=True)
+    x = torch.randn(2, tiny.LENGTH, tiny.WIDTH)
+    for places in ((0, None), (tiny.LENGTH - 1, tiny.LENGTH)):
+        torch.testing.assert_close(compiled(x, *places), stack(x, *places))
