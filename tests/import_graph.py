@@ -106,7 +106,7 @@ def _modules(package: Path) -> dict[str, Path]:
 
 
 def _imported(path: Path, modules: set[str]) -> Iterator[tuple[str, int]]:
-    """Yield the modules of memlab that a file imports, and the line: a.b for `from memlab.a import b` if b is a module."""
+    """Yield the modules of memlab that a file imports, and the line of each import."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
