@@ -5,8 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memlab.config.fingerprint import fingerprint
-from memlab.config.plan import Stage
+from memlab.config.stage import Stage
 from memlab.runs.state import DAMAGE, FAILED, STALE, STOPPED, State, config_of
 from memlab.storage.files import is_whole, read_json
 from memlab.storage.run_folder import RunFolder
@@ -56,7 +55,7 @@ def _finished(folder: RunFolder) -> Iterator[str]:
 def _is_named_rightly(folder: RunFolder, values: Mapping[str, Any]) -> bool:
     if {*values} != {field.name for field in dataclasses.fields(Stage)}:
         return False
-    return fingerprint(Stage(**values)) == folder.fingerprint
+    return Stage(**values).fingerprint == folder.fingerprint
 
 
 def _evaluations(folder: RunFolder) -> Iterator[str]:
