@@ -70,6 +70,7 @@ class Words(BytePairEncoding):
 
         words = {word for batch in batches for text in batch for word in text.split()}
         names = [f"<{i}>" for i in range(9)] + sorted(words)
+        assert len(names) >= self.vocab
         tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names[: self.vocab])}, "<0>"))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         return tokenizer

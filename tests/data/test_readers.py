@@ -141,6 +141,16 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path) -> None:
         texts_in(tmp_path)
 
 
+def test_other_columns_of_a_parquet_file_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"other": [os.urandom(20).hex() for _ in range(1000)], "text": ["good"] * 1000})
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True, use_dictionary=False)
+    raw = bytearray(path.read_bytes())
+    raw[5000] ^= 255  # in the column `other`, which comes first
+    path.write_bytes(raw)
+    assert texts_in(tmp_path) == ["good"] * 1000
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.txt", "a.jsonl.gz"])
 def test_pointers_of_git_lfs_and_git_annex_are_recognised_when_the_text_is_hashed(name: str, tmp_path: Path) -> None:
     for pointer, command in ((POINTER, "git lfs pull"), ("/annex/objects/SHA256E-s9--ab.parquet\n", "git annex get")):

@@ -35,10 +35,13 @@ def test_a_folder_says_what_was_read_and_what_was_left_out_and_why(tmp_path: Pat
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "m.jsonl").write_text('{"text": "deep"}\n')
     (tmp_path / "below" / "circle").symlink_to(tmp_path)
+    (tmp_path.parent / f"{tmp_path.name} elsewhere").mkdir()
+    (tmp_path.parent / f"{tmp_path.name} elsewhere" / "n.txt").write_text("behind a link")
+    (tmp_path / "link").symlink_to(tmp_path.parent / f"{tmp_path.name} elsewhere")
     os.mkfifo(tmp_path / "pipe.txt")
-    assert sorted(texts_in(tmp_path)) == ["deep", *["some text"] * 3]
+    assert sorted(texts_in(tmp_path)) == ["behind a link", "deep", *["some text"] * 3]
     line = line_of(tmp_path)
-    assert line.startswith("Read 1 .jsonl, 1 .md, 2 .txt. ")
+    assert line.startswith("Read 1 .jsonl, 1 .md, 3 .txt. ")
     for part in (
         "Left out, no format that memlab reads: 4 .csv (d.csv, e.csv, f.csv, ...), 1 .json (h.json),"
         " 1 .parquet.gz (j.parquet.gz), 1 .tar.gz (k.tar.gz), 1 without suffix (i).",
