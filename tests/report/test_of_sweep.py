@@ -155,7 +155,7 @@ def test_the_next_commands_can_be_pasted(
     assert "report/figure.png" in written and "next:" in written
 
 
-def test_the_report_room_knows_no_config(tmp_path: Path) -> None:
+def test_the_report_room_knows_no_config() -> None:
     """All of it but the command, which composes."""
     for path in (ROOT / "memlab" / "report").glob("*.py"):
         imports = [line for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]

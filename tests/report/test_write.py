@@ -15,6 +15,7 @@ from memlab.errors import UserError
 from memlab.report import make_report, print_report
 from memlab.report.collect import Point
 from memlab.report.report import Report
+from memlab.report.writers import WRITERS, write_all
 from tests.report.conftest import SCORE
 
 MakePoint = Callable[..., Point]
@@ -173,6 +174,22 @@ def test_a_missing_file_is_named(make_point: MakePoint, tmp_path: Path) -> None:
     (point["folder"] / "provenance.json").unlink()
     with pytest.raises(UserError, match=r"provenance\.json is missing"):
         report_of([point], tmp_path)
+
+
+def test_a_report_is_what_its_writers_write(make_point: MakePoint, tmp_path: Path) -> None:
+    """Each returns the files that it wrote; one more kind of file is one more writer in the list."""
+
+    class Names:
+        def write(self, report: Report, folder: Path) -> list[Path]:
+            (folder / "names.txt").write_text(" ".join(row["arm"] for row in report.rows))
+            return [folder / "names.txt"]
+
+    report = report_of([make_point("no_memory", 0.3), make_point("curriculum", 0.9)], tmp_path)
+    written = write_all(report, tmp_path / "more", [*WRITERS, Names()])
+    assert sorted(written) == sorted((tmp_path / "more").iterdir())
+    assert written[-1].read_text() == "no_memory curriculum"
+    for path in written[:-1]:
+        assert path.read_bytes() == (report.folder / path.name).read_bytes()
 
 
 def test_unknown_experiment_lists_the_known(tmp_path: Path) -> None:
