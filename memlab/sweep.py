@@ -105,8 +105,15 @@ def _report(sweep: Sweep, chains: Sequence[Chain]) -> list[str]:
     from memlab.report.of_sweep import make_sweep_report, print_next
 
     try:
-        report = make_sweep_report(sweep, [chain.point() for chain in chains])
-        print_next(sweep, report)
+        report = make_sweep_report(
+            experiment=sweep.experiment,
+            scale=sweep.scale,
+            runs_dir=sweep.runs_dir,
+            folder=sweep.report_folder,
+            command=sweep.command,
+            points=[chain.point() for chain in chains],
+        )
+        print_next(report, sweep.given)
     except Exception as error:
         message = explain(error)
         if message is None:
