@@ -46,7 +46,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def widest(found: list[list[str]]) -> list[list[str]]:
     """Return each command once, without those whose points another one has as well, and with one seed of several."""
-    once = [[re.sub(r"^seed=.*", "seed=0", word) for word in command] for command in found]
+    once = [[re.sub(r"^seed=.*", "seed=0", word) for word in command if word != "dry_run=true"] for command in found]
     once = [list(command) for command in dict.fromkeys(map(tuple, once))]
     sweeps = {"architecture=mixer,transformer", "seed=0"}
     return [c for c in once if not any(set(c) < set(other) and {*other} - {*c} <= sweeps for other in once)]

@@ -20,9 +20,20 @@ from tests.pages import EXTENDING, PAGES, commands, name_of, shown_files, widest
 
 LONGEST_LINE = 120
 README = ROOT / "README.md"
-COMMANDS = {
-    f"{name_of(page)}: {' '.join(command)}": (page, command) for page in PAGES for command in widest(commands(page))
-}
+# Groups of README's table. The others are parts of these: bridge, model, stack, stage, tuned.
+GROUPS = {"architecture", "curriculum", "data", "encoder", "hydra/launcher", "logger", "measure", "objective"}
+GROUPS |= {"optimizer", "scale", "schedule", "tokenizer", "trainer"}
+SLOW = pytest.mark.slow  # tests/test_experiments.py runs the same experiments
+
+
+def every_command() -> list[Any]:
+    """Return (page, command) for all pages, each command once."""
+    found = {}
+    for page in PAGES:
+        for command in widest(commands(page)):
+            found.setdefault((page == EXTENDING, *command), (page, command))
+    marked = ((pair, [SLOW] if pair[0].parent.parent == paths.experiments() else []) for pair in found.values())
+    return [pytest.param(*pair, id=f"{name_of(pair[0])}: {' '.join(pair[1])}", marks=marks) for pair, marks in marked]
 
 
 class Parsed(Exception):
@@ -32,7 +43,7 @@ class Parsed(Exception):
         self.options = options
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.mark.parametrize(("page", "command"), every_command())
 def test_a_command_of_a_page_is_understood(
     page: Path, command: list[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +68,8 @@ def test_a_command_of_a_page_is_understood(
 
 
 def filled_in(word: str, corpus: Path) -> str:
+    """Put something in place of what the reader is to fill in, and take the first of list|show."""
+    word = word.partition("|")[0]
     return word.replace("=NAME", "=copy").replace("=FOLDER_OR_GLOB", f"={corpus}").replace("=FOLDER", f"={corpus}")
 
 
@@ -65,7 +78,6 @@ def parse(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
     def stop(original: Any) -> Any:
         def wrapper(parser: argparse.ArgumentParser, *given: Any) -> None:
-            monkeypatch.undo()
             raise Parsed(original(parser, *given))
 
         return wrapper
@@ -81,14 +93,14 @@ def parse(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_pages_have_commands() -> None:
-    assert {name_of(page) for page, _ in COMMANDS.values()} >= {
+    assert {name_of(page) for page in PAGES if commands(page)} >= {
         "README.md",
         "docs/data.md",
         "docs/experiments.md",
         "docs/extending.md",
         "docs/performance.md",
         "docs/slurm.md",
-        "experiments/copy/README.md",
+        *(name_of(folder / "README.md") for folder in paths.experiments().iterdir() if folder.is_dir()),
     }
 
 
@@ -153,16 +165,15 @@ def test_the_commands_of_the_readme_run(corpus: Path, tmp_path: Path, environmen
         assert result.returncode in allowed, f"{module} {arguments}\n{result.stdout}{result.stderr}"
 
 
-@pytest.mark.parametrize(
-    "group",
-    """architecture curriculum data encoder logger objective optimizer scale schedule tokenizer trainer
-    hydra/launcher""".split(),
-)
-def test_the_readme_names_every_option(group: str) -> None:
-    (row,) = re.findall(rf"^\| `{group}` \|(.*?)\|", README.read_text(), flags=re.MULTILINE)
-    options = {path.stem for path in (paths.conf() / group).glob("[!_]*.yaml")}
-    hydras = {"basic"} if group == "hydra/launcher" else set()
-    assert set(re.findall(r"`(\w+)`", row)) == options | hydras
+def test_the_readme_names_every_option() -> None:
+    named = set()
+    for groups, options in re.findall(r"^\| (`.*?) \| (.*?) \| .* \|$", README.read_text(), flags=re.MULTILINE):
+        of_row = re.findall(r"`(.+?)`", groups)
+        there = {path.stem for group in of_row for path in (paths.conf() / group).glob("[!_]*.yaml")}
+        hydras = {"basic"} if "hydra/launcher" in of_row else set()
+        assert set(re.findall(r"`(\w+)`", options)) == there | hydras, of_row
+        named |= {*of_row}
+    assert named == GROUPS
 
 
 def test_the_readme_names_every_experiment() -> None:
