@@ -38,7 +38,10 @@ def commands(page: Path) -> list[list[str]]:
     found = [re.sub(r"\s+", " ", span) for span in re.findall(r"`(python -m memlab[^`]+)`", text)]
     lines = [line for line in text.splitlines() if "`" not in line and not line.lstrip().startswith("#")]
     found += [line[line.index("python -m memlab") :] for line in lines if "python -m memlab" in line]
+    values: dict[str, str] = {}
     for name, value in re.findall(r'^\s+(\w+)="(.*)"$', text, flags=re.MULTILINE):
+        values[name] = value.replace(f"${name}", values.get(name, ""))
+    for name, value in values.items():
         found = [command.replace(f"${name}", value) for command in found]
     split = [shlex.split(command, comments=True)[2:] for command in found]
     return [[word for word in command if word not in LEFT_OUT] for command in split]

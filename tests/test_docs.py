@@ -135,7 +135,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_glossary_has_at_most_twenty_terms_each_once() -> None:
-    terms = re.findall(r"^- \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), flags=re.MULTILINE)
+    terms = re.findall(r"\*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text())
     assert 10 <= len(terms) <= 20
     assert len({*terms}) == len(terms)
 
