@@ -41,6 +41,7 @@ NATURAL = (
     "architecture.detach_every",
 )
 NUMBERS = ("optimizer.lr", "optimizer.weight_decay", "trainer.max_loss", "architecture.embedding_std")
+CACHED = ("32-true", "bf16-mixed")  # precisions that memories may be kept in
 LARGEST_SEED = 2**63 - 1  # of torch's generators
 
 
@@ -63,6 +64,11 @@ def check(config: Config) -> None:
         raise UserError(f"architecture.fill={config['architecture']['fill']}: choose a number")
     _check_heads(config)
     _check_devices(config)
+    trainer = config["trainer"]
+    if trainer["cache_embeddings"] and trainer["precision"] not in CACHED:
+        raise UserError(
+            f"trainer.cache_embeddings=true keeps memories in fp32: trainer.precision={trainer['precision']} needs false"
+        )
 
 
 def _at(config: Config, key: str) -> Any:

@@ -36,10 +36,13 @@ _CHECKPOINT = re.compile(r"step-(\d+)\.ckpt")
 
 
 class RunFolder:
-    """The files of one stage under `root` (a runs folder); nothing is created before something is written."""
+    """The files of one stage under `root` (a runs folder); nothing is created before something is written.
 
-    def __init__(self, root: Path, stage: str, fingerprint: str) -> None:
-        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}"
+    path: where the folder lies, if it was copied to another place or renamed.
+    """
+
+    def __init__(self, root: Path, stage: str, fingerprint: str, path: Path | None = None) -> None:
+        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}" if path is None else path
         self.fingerprint = fingerprint
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
@@ -57,7 +60,7 @@ class RunFolder:
                 f"{path} is not the folder of a finished run: give one of runs/stages/* with a finished.json"
             )
         stage, _, fingerprint = path.name.rpartition("-")
-        return cls(path.parent.parent, stage, fingerprint)
+        return cls(path.parent.parent, stage, fingerprint, path)
 
     @property
     def finished(self) -> bool:

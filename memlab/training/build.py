@@ -47,18 +47,19 @@ def start_from(model: LanguageModel, stage: Stage, weights: Path) -> None:
     Raises UserError if the file cannot be read, or a weight is missing or of another shape.
     """
     assert stage.start is not None
-    if stage.start["part"] == "all":
+    part = stage.start["part"]
+    if part == "all":
         load_weights(model, weights)
         return
-    part = stage.start["part"]
-    fresh = part == "encoder" and stage.freeze_encoder == "blocks"
     target = model.encoder if part == "encoder" else model.decoder
     assert target is not None
+    own = {name.removeprefix(f"{part}.") for name in model.saved_names() if name.startswith(f"{part}.")}
     state = _read(weights, f"{part}.")
-    if not state:  # a causal language model: its decoder's table and stack become the encoder's
-        state = {name: tensor for name, tensor in _read(weights, "decoder.").items() if name in target.state_dict()}
-    kept = {name: tensor for name, tensor in target.state_dict().items() if fresh and name.startswith("embedding.")}
-    _load(target, state | kept, weights)
+    if own and not state:  # a causal language model: its decoder's table and stack become the encoder's
+        state = {name: tensor for name, tensor in _read(weights, "decoder.").items() if name in own}
+    if part == "encoder" and stage.freeze_encoder == "blocks":
+        own -= {name for name in own if name.startswith("embedding.")}
+    _load(target, state, own, weights)
 
 
 def load_weights(model: LanguageModel, path: Path) -> None:
@@ -66,14 +67,14 @@ def load_weights(model: LanguageModel, path: Path) -> None:
 
     Raises UserError if the file cannot be read, or a weight is missing or of another shape.
     """
-    state = _read(path, "")
-    borrowed = {name: tensor for name, tensor in model.state_dict().items() if name not in model.saved_names()}
-    _load(model, borrowed | state, path)
+    _load(model, _read(path, ""), model.saved_names(), path)
 
 
-def _load(target: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _load(target: torch.nn.Module, state: dict[str, Tensor], own: set[str], path: Path) -> None:
+    """Load `state`. The weights whose names are not in `own` stay as they are."""
+    kept = {name: tensor for name, tensor in target.state_dict().items() if name not in own}
     try:
-        target.load_state_dict(state)
+        target.load_state_dict(state | kept)
     except RuntimeError as error:
         raise UserError(f"the weights of {path} do not fit this config: {error}") from None
 

@@ -140,14 +140,14 @@ def _announce(chain: Chain, place: str) -> None:
 
 
 def _say_finished(job: Job) -> None:
-    provenance = job.folder.read_provenance()
     scores = [
         f"{metrics['token_accuracy']:.1%}"
         for metrics in job.folder.read_evaluation(job.evaluations[0].file)["metrics"].values()
         if "token_accuracy" in metrics
     ]
     accuracy = f", token accuracy {', '.join(scores)}" if scores else ""
-    console.print(
-        f"{job.folder.path.name}: {provenance['steps']:,} steps in {duration(provenance['seconds'])}{accuracy}",
-        markup=False,
-    )
+    time = ""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged file; `memlab.runs verify` reports it
+        time = f" in {duration(job.folder.read_provenance()['seconds'])}"
+    steps = job.stage.training["steps"]
+    console.print(f"{job.folder.path.name}: {steps:,} steps{time}{accuracy}", markup=False)

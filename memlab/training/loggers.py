@@ -100,14 +100,14 @@ class Loggers:
         self.of_lightning: list[Any] = []
         self._logger: RunLogger = build(job.config["logger"]) if ranks.is_first() else NoLogger()
 
-    def begin(self, job: Job, model: "LanguageModel") -> None:
+    def begin(self, model: "LanguageModel") -> None:
         parameters = list(model.parameters())
         summary = {
             "parameters": sum(p.numel() for p in parameters),
             "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "memory_floats_per_chunk": model.memory_floats,
         }
-        self.of_lightning = self._logger.begin(job, summary)
+        self.of_lightning = self._logger.begin(self.job, summary)
 
     def log_evaluations(self) -> None:
         """Log the metrics of the stage's own evaluations, with their table's name where there are several."""

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from memlab.config.stage import Job
 from memlab.data.module import TrainBatches
-from memlab.errors import UserError
 from memlab.models import LanguageModel, MemoryModel
 from memlab.training.module import KnownMemories
 
@@ -24,10 +23,6 @@ def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> Kno
     if job.stage.freeze_encoder is not True or not isinstance(model, MemoryModel) or model.encoder is None:
         return None
     precision = job.stage.training["precision"]
-    if precision not in ("32-true", "bf16-mixed"):
-        raise UserError(
-            f"trainer.cache_embeddings=true keeps memories in fp32: trainer.precision={precision} needs false"
-        )
     windows = batches.windows
     content = digest_of(model, [job.stage.model["encoder"], job.stage.data, windows.window, precision])
     folder = Path(job.config["runs_dir"]) / "embeddings"

@@ -79,7 +79,8 @@ class StageModule(LightningModule):
     def validation_step(self, tokens_BT: Tensor, _: int) -> dict[str, dict[str, Sums]]:
         if not len(tokens_BT):  # the other ranks have all windows
             return {"sums": {}}
-        return {"sums": self.objective.losses(self.model, tokens_BT, self.layout)[1]}
+        sums = self.objective.losses(self.model, tokens_BT, self.layout)[1]
+        return {"sums": sums if ranks.is_first() or not isinstance(self.trainer.strategy, FSDPStrategy) else {}}
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])

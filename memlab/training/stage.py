@@ -42,6 +42,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     if stage.start is not None:
         assert job.parent is not None
         start_from(model, stage, job.parent / folder.weights.name)
+    own = model.saved_names()  # now: FSDP renames modules, and all ranks together would have to ask it for weights
     prepared = prepared_of(job)
 
     found = newest_checkpoint(folder) if ranks.is_first() else None
@@ -58,7 +59,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     metrics = Metrics(folder, settings["log_every"], prepared.vocab, _tokens_per_step(job, objective))
     guard = StopAtDivergence(folder, data.train_set, module.clock, settings["log_every"], settings["max_loss"])
     checkpoints = Checkpoints(folder, settings["checkpoint_every"], guard, module.clock, lock)
-    loggers.begin(job, model)
+    loggers.begin(model)
     with Bars() as bars, signals.deferred():
         stage_bar = bars.bar(folder.path.name, training["steps"], done=step)
         workload.done += step * flops
@@ -71,7 +72,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
         weights = trainer.strategy.lightning_module_state_dict()  # of all ranks together
         if ranks.is_first():
             _write_provenance(job, metrics, flops)
-            _save(weights, model, folder.weights)  # last: weights mean that training is over
+            _save(weights, own, folder.weights)  # last: weights mean that training is over
         workload.done += (training["steps"] - step) * flops
         whole.update(workload.done)
 
@@ -97,7 +98,8 @@ def _data(job: Job, objective: Objective, prepared: Prepared, first: int) -> Win
         val_windows=settings["validate_windows"],
         workers=settings["workers"],
         pin_memory=torch.cuda.is_available(),
-        share=(ranks.rank(), ranks.world()),
+        # FSDP's ranks compute everything together: each is given every held-out batch, and rank 0 counts them.
+        share=(0, 1) if settings["strategy"] == "fsdp" else (ranks.rank(), ranks.world()),
     )
 
 
@@ -123,12 +125,16 @@ def _tokens_per_step(job: Job, objective: Objective) -> int:
     return int(training["batch_size"] * training["accumulate"] * objective.window(layout_of(job.stage)))
 
 
-def _save(state: dict[str, Any], model: LanguageModel, path: Path) -> None:
-    """Write the weights that are the model's own, of a LightningModule's state dict."""
-    own = model.saved_names()
+def _save(state: dict[str, Any], own: set[str], path: Path) -> None:
+    """Write those weights of a LightningModule's state dict that are the model's own. The file is whole or not there."""
     weights = {name.removeprefix("model."): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    written: dict[str, Any] = {}
+    for name in sorted(own):
+        # The format has no two names for one tensor, so a tied weight is written twice.
+        tied = any(weights[name].data_ptr() == tensor.data_ptr() for tensor in written.values())
+        written[name] = weights[name].clone() if tied else weights[name]
     with replacing(path) as temporary:
-        save_file({name: tensor for name, tensor in weights.items() if name in own}, temporary)
+        save_file(written, temporary)
 
 
 def _write_provenance(job: Job, metrics: Metrics, flops_per_step: float) -> None:

@@ -5,25 +5,25 @@ from typing import Any
 
 import pytest
 
-from memlab.config.plan import Job
-from memlab.training import pipeline
+from memlab.config.stage import Job
+from memlab.training.module import StageModule
 
 CURRICULUM = ("encoder=frozen_autoencoder", "curriculum=blank_then_copy", "trainer.log_every=2")
 
 
 def rows(job: Job) -> list[dict[str, Any]]:
-    """metrics.jsonl without what a clock says."""
+    """Return the rows of metrics.jsonl, without what a clock says."""
     clock = ("seconds", "tokens_per_second")
     return [{key: value for key, value in row.items() if key not in clock} for row in job.folder.read_metrics()]
 
 
 def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], Any]) -> None:
-    """Acts ahead of the training step of a batch, counted from 0."""
+    """Act before the training step of a batch, counted from 0."""
 
     def step(self: Any, *arguments: Any) -> Any:
-        if self.batch_number == number:
+        if self.clock.batch == number:
             act()
         return original(self, *arguments)
 
-    original = pipeline.StageModule.training_step
-    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+    original = StageModule.training_step
+    monkeypatch.setattr(StageModule, "training_step", step)

@@ -38,7 +38,7 @@ def test_damage_is_seen_and_the_one_before_is_taken(
     newest.write_bytes({"truncated": content[:-1], "one bit": content, "empty": b""}[damage])
     found = newest_checkpoint(folder)
     assert found is not None and found[1] == 10
-    assert "step-000000020.ckpt is corrupt" in capsys.readouterr().out
+    assert "step-000000020.ckpt is damaged: falling back" in capsys.readouterr().out
 
 
 def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None:

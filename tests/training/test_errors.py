@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from memlab.errors import explain
-from memlab.training import pipeline
+from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.guard import DivergedError
-from memlab.training.pipeline import run_chain
+from memlab.training.module import StageModule
 from tests.training.chains import rows
 
 
@@ -27,18 +27,18 @@ def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, at_batch: int, times: int, factor: float = math.nan) -> None:
-    """The loss of a batch is multiplied, the first `times` times that it is computed."""
+    """Multiply the loss of a batch, the first `times` times that it is computed."""
 
     def step(self: Any, *arguments: Any) -> Any:
-        number, outputs = self.batch_number, original(self, *arguments)
+        number, outputs = self.clock.batch, original(self, *arguments)
         if number == at_batch and left:
             left.pop()
-            outputs["loss"] = outputs["loss"] * factor
+            outputs = {**outputs, **{key: outputs[key] * factor for key in ("loss", "nats")}}
         return outputs
 
     left = [None] * times
-    original = pipeline.StageModule.training_step
-    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+    original = StageModule.training_step
+    monkeypatch.setattr(StageModule, "training_step", step)
 
 
 def test_no_checkpoint_is_saved_of_what_diverged(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.Monkey
     def allocate(*_: Any) -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(pipeline.StageModule, "training_step", allocate)
+    monkeypatch.setattr(StageModule, "training_step", allocate)
     with pytest.raises(RuntimeError) as error:
         run_chain(chain(), Workload())
     message = explain(error.value) or ""
@@ -86,7 +86,7 @@ def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.Monkey
 
 def test_an_unforeseen_error_keeps_its_traceback(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ValueError that a library raises is a bug of ours, not a mistake of the user."""
-    monkeypatch.setattr(pipeline.StageModule, "training_step", lambda *_: json.loads("{"))
+    monkeypatch.setattr(StageModule, "training_step", lambda *_: json.loads("{"))
     with pytest.raises(ValueError) as error:
         run_chain(chain(), Workload())
     assert explain(error.value) is None

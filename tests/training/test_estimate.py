@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from memlab.config.compose import compose_sweep
-from memlab.config.plan import plan
+from memlab.config.plan import plan, plan_all
 from memlab.training.estimate import Workload, flops_per_step, seconds_per_flop
 from tests.conftest import smoke
 
 
 def test_operations_are_counted_as_by_hand(corpus: Path, tmp_path: Path) -> None:
     """The causal mixer at smoke scale: D = 32, N = 1, L = 8, V = 300, 16 windows; backward costs twice forward."""
-    (causal, *_) = plan(compose_sweep([*smoke(corpus, tmp_path), "encoder=frozen_causal"]).configs[0])
+    causal = plan(compose_sweep([*smoke(corpus, tmp_path), "encoder=frozen_causal"]).configs[0]).jobs[0]
     width, length, vocab = 32, 8, 300
     projections = 2 * width * width * length
     mixing = width * length * length
@@ -22,7 +22,7 @@ def test_operations_are_counted_as_by_hand(corpus: Path, tmp_path: Path) -> None
 
 def test_batches_and_accumulation_multiply(corpus: Path, tmp_path: Path) -> None:
     def flops(*overrides: str) -> float:
-        return flops_per_step(plan(compose_sweep([*smoke(corpus, tmp_path), *overrides]).configs[0])[-1].stage)
+        return flops_per_step(plan(compose_sweep([*smoke(corpus, tmp_path), *overrides]).configs[0]).jobs[-1].stage)
 
     assert flops("trainer.batch_size=8", "trainer.accumulate=2") == flops("trainer.batch_size=16") == 2 * flops(
         "trainer.batch_size=8"
@@ -32,8 +32,8 @@ def test_batches_and_accumulation_multiply(corpus: Path, tmp_path: Path) -> None
 def test_a_shared_stage_counts_once(corpus: Path, tmp_path: Path) -> None:
     sweep = compose_sweep([*smoke(corpus, tmp_path), "+experiment=copy_curriculum"])
     workload = Workload()
-    for config in sweep.configs:
-        workload.expect(plan(config))
+    for point in plan_all(sweep.configs):
+        workload.add(point.jobs)
     assert len(workload.flops) == 16
 
 
