@@ -1,5 +1,8 @@
 """Imports between the rooms of memlab run one way, and files stay short."""
 
+import ast
+import io
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,22 @@ import pytest
 from tests.import_graph import FLOORS, ROOT, arrows, draw, imports, problems
 
 LIMIT = 300  # lines of a file
+CORE_LIMIT = 2500  # lines of code, without blank lines, comments and docstrings
+CORE = (
+    "run.py",
+    "sweep.py",
+    "config/plan.py",
+    "config/stage.py",
+    "training/stage.py",
+    "training/chain.py",
+    "training/module.py",
+    "training/build.py",
+    "training/trainer.py",
+    "training/evaluate.py",
+    "objectives/*.py",
+    "models/*.py",
+    "measures/*.py",
+)
 
 
 def package(root: Path, files: dict[str, str]) -> Path:
@@ -92,3 +111,25 @@ def test_no_file_is_long() -> None:
     files = [path for folder in ("memlab", "tests", "experiments") for path in (ROOT / folder).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > LIMIT}
+
+
+def test_the_core_stays_small() -> None:
+    files = [path for pattern in CORE for path in (ROOT / "memlab").glob(pattern)]
+    assert sum(len(code_lines(path.read_text(encoding="utf-8"))) for path in files) < CORE_LIMIT
+
+
+def test_lines_of_code_are_counted_without_comments_and_docstrings() -> None:
+    source = '"""A\nmodule."""\n\n# why\nx = [\n    1,\n]\n\ndef f():\n    """A function."""\n    return x\n'
+    assert code_lines(source) == {5, 6, 7, 9, 11}
+
+
+def code_lines(source: str) -> set[int]:
+    """Return the numbers of the lines that hold code."""
+    nodes = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    ]
+    documented = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
+    docstrings = {line for node in documented for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    empty = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in empty]
+    return {line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - docstrings
