@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from memlab.config import paths
 from memlab.errors import UserError, fail
+from memlab.processes.environment import keep_caches_in
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
 from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
@@ -115,7 +116,9 @@ def _committed(sweep: "Sweep", options: argparse.Namespace) -> Report:
 def _compose(overrides: Sequence[str]) -> "Sweep":
     from memlab.config.compose import compose_sweep  # Hydra: for this command only
 
-    return compose_sweep(list(overrides))
+    sweep = compose_sweep(list(overrides))
+    keep_caches_in(sweep.runs_dir)  # matplotlib's
+    return sweep
 
 
 def _points(sweep: "Sweep") -> Sequence[Point]:
