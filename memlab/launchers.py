@@ -161,10 +161,11 @@ def _failures(job: "submitit.Job[list[str]]") -> list[str]:
 
     try:
         return [f"job {job.job_id}: {message}" for message in job.task(0).result()]
+    except FailedJobError as error:  # an UncompletedJobError, too
+        trace = str(error).partition("You can check full logs")[0].rstrip("-\n")
+        return [f"job {job.job_id}: {trace.splitlines()[-1]}: see {_log(job)}"]
     except UncompletedJobError:
         return [f"job {job.job_id} ended without a result ({job.state}): see {_log(job)}"]
-    except FailedJobError as error:
-        return [f"job {job.job_id}: {str(error).strip().splitlines()[-1]}: see {_log(job)}"]
     except Exception as error:  # whatever unpickling may raise
         return [f"job {job.job_id}: its result cannot be read ({error!r}): see {_log(job)}"]
 

@@ -14,6 +14,7 @@ from memlab.config.compose import compose_sweep, expand_arms
 from memlab.config.plan import plan_all
 from memlab.errors import fail
 from memlab.processes import ranks
+from memlab.processes.environment import keep_caches_in
 from memlab.processes.signals import Stopped, signals
 from memlab.sweep import prepare, run_sweep, start_ranks
 
@@ -38,6 +39,7 @@ def _main(arguments: list[str]) -> int:
             _hydra()  # --help, --cfg and the like are Hydra's business
             return 0
         sweep = compose_sweep([a for a in arguments if a not in flags])
+        keep_caches_in(sweep.runs_dir)
         chains = plan_all(sweep.configs)
         if sweep.configs[0].dry_run:
             from memlab.training.dry_run import print_plan

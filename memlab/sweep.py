@@ -105,8 +105,15 @@ def _report(sweep: Sweep, chains: Sequence[Chain]) -> list[str]:
     from memlab.report.of_sweep import make_sweep_report, print_next
 
     try:
-        report = make_sweep_report(sweep, [chain.point() for chain in chains])
-        print_next(sweep, report)
+        report = make_sweep_report(
+            experiment=sweep.experiment,
+            scale=sweep.scale,
+            runs_dir=sweep.runs_dir,
+            folder=sweep.report_folder,
+            command=sweep.command,
+            points=[chain.point() for chain in chains],
+        )
+        print_next(report, sweep.given)
     except Exception as error:
         message = explain(error)
         if message is None:
@@ -119,14 +126,13 @@ def _print_single(chain: Chain) -> None:
     """Print the result of a command without an experiment."""
     from rich.table import Table
 
+    from memlab.report.collect import evaluated
+
     job = chain.jobs[-1]
     table = Table("metric", "value", title=f"{job.stage.name}, {chain.label}", title_justify="left")
-    for evaluation in job.evaluations:
-        tables: dict[str, dict[str, Any]] = job.folder.read_evaluation(evaluation.file)["metrics"]
-        for name, metrics in tables.items():
-            nested = f"{name}/" if len(tables) > 1 or not evaluation.own_objective else ""
-            for key, value in metrics.items():
-                table.add_row(f"{evaluation.prefix}{nested}{key}", f"{value:.4g}")
+    metrics, _ = evaluated(job.folder, chain.point()["evaluations"])
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
     console.print(table)
     console.print(
         f"run folder: {job.folder.relative()} (metrics.csv, evaluation-*.json, samples.jsonl, model.safetensors)\n"

@@ -67,7 +67,8 @@ def check(config: Config) -> None:
     trainer = config["trainer"]
     if trainer["cache_embeddings"] and trainer["precision"] not in CACHED:
         raise UserError(
-            f"trainer.cache_embeddings=true keeps memories in fp32: trainer.precision={trainer['precision']} needs false"
+            "trainer.cache_embeddings=true keeps memories in fp32:"
+            f" trainer.precision={trainer['precision']} needs false"
         )
 
 

@@ -115,8 +115,8 @@ class Chain:
         """Return the point's name in messages."""
         return " ".join(f"{key}={self.choices[key]}" for key in ("architecture", "arm", "seed"))
 
-    def point(self) -> Config:
-        """Return the point as reports take it."""
+    def point(self) -> Any:
+        """Return the point as reports take it (memlab/report/collect.py)."""
         folders = [job.folder.path for job in self.jobs]
         return {
             "choices": self.choices,

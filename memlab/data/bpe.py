@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from memlab.data.codec import Tokenizer, text_is_never_special
+from memlab.data.codec import Tokenizer
 from memlab.data.text_files import digest_of
 from memlab.errors import UserError
 
@@ -57,7 +57,6 @@ class BytePairEncoding(Tokenizer):
                 f" Choose at most {reached}, or more text"
             )
         assert [tokenizer.token_to_id(token) for token in SPECIALS] == [self.blank, self.delimiter]
-        text_is_never_special(tokenizer)
         return tokenizer
 
     def byte_lengths(self, tokenizer: "tokenizers.Tokenizer") -> "numpy.ndarray":

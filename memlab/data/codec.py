@@ -40,7 +40,7 @@ class Tokenizer(ABC):
     def fit(self, batches: Iterator[list[str]]) -> "tokenizers.Tokenizer":
         """Return the tokenizer, trained on the texts of the training split if it is trained at all.
 
-        Raises UserError if these texts do not support it.
+        Its `get_vocab_size()` is `vocab`. Raises UserError if these texts do not support it.
         """
 
     @abstractmethod
@@ -83,7 +83,7 @@ class TextCodec:
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text. No text becomes a special token."""
-        ids: list[int] = self.tokenizer.encode(text).ids
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

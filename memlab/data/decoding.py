@@ -37,20 +37,21 @@ class Decoder:
         try:
             text = raw[mark:].decode(encoding)
         except UnicodeDecodeError as error:
-            place = where or f"at offset {offset + mark + error.start:,}{self._inside}"
+            at = where or f"at offset {offset + mark + error.start:,}{self._inside}"
             if self.errors == "stop":
                 raise UserError(
-                    f"{shown(self.path)}: byte 0x{raw[mark + error.start]:02x} {place} is not {encoding.upper()}"
+                    f"{shown(self.path)}: byte 0x{raw[mark + error.start]:02x} {at} is not {encoding.upper()}"
                     f" ({error.reason}): convert the file to UTF-8 or set data.errors=replace"
                 ) from None
             text = raw[mark:].decode(encoding, errors="replace")
             self.reading.replaced[self.path] += text.count(REPLACEMENT) - raw.count(REPLACEMENT.encode(encoding))
         if not where and "\0" in text:
             if self.errors == "stop":
-                before = text[: text.index("\0")].encode(encoding)
+                place = offset + mark + len(text[: text.index("\0")].encode(encoding))
                 raise UserError(
-                    f"{shown(self.path)}: byte 0x00 at offset {offset + mark + len(before):,}{self._inside}: this is a binary file or UTF-16 without a"
-                    " byte-order mark: convert it to UTF-8, take it out of the folder or set data.errors=replace"
+                    f"{shown(self.path)}: byte 0x00 at offset {place:,}{self._inside}: this is a binary file or UTF-16"
+                    " without a byte-order mark: convert it to UTF-8, take it out of the folder or set"
+                    " data.errors=replace"
                 )
             self.reading.replaced[self.path] += text.count("\0")
             text = text.replace("\0", REPLACEMENT)

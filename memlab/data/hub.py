@@ -102,7 +102,7 @@ class Hub(FileSource):
                 revision=asked["revision"],
                 streaming=self.max_bytes is not None,
             )
-            columns = rows.column_names or list(next(iter(rows)))
+            columns = rows.column_names or list(next(iter(rows), {}))
             if self.text_key not in columns:
                 raise UserError(no_column(asked["repository"], self.text_key, columns))
             for number, row in enumerate(rows.select_columns([self.text_key]), 1):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memlab.data.codec import TextCodec, Tokenizer, write_codec
+from memlab.data.codec import TextCodec, Tokenizer, text_is_never_special, write_codec
 from memlab.data.reading import size
 from memlab.data.source import Document, Source
 from memlab.data.split import Split, Texts, split_documents
@@ -102,7 +102,9 @@ def prepare_held_out(source: Source, tokens_of: Prepared, root: Path, hash_: str
 
 def _prepare(source: Source, codec: Tokenizer | Prepared, final: Path, hash_now: Callable[[], str]) -> Prepared:
     made = (final / "meta.json").is_file
-    if not made():
+    if made():
+        os.utime(final)  # `memlab.runs gc` spares a text that a run is about to name
+    else:
         waiting = "another process prepares the same text: waiting for it"
         with locked(final.with_name(f".{final.name}.lock"), waiting, until=made):
             if not made():
@@ -130,6 +132,8 @@ def _make(source: Source, codec: Tokenizer | Prepared, final: Path) -> None:
             else:
                 bar.update(1.2, "training the tokenizer")
                 tokenizer = codec.fit(texts["train"].batches())
+                text_is_never_special(tokenizer)
+                assert tokenizer.get_vocab_size() == codec.vocab
             write_codec(tokenizer, codec, temporary)
             bar.update(2.0, "tokenising")
             meta = _tokenise(texts, tokenizer, temporary, bar)
@@ -176,7 +180,7 @@ def _tokenise(texts: dict[str, Texts], tokenizer: "tokenizers.Tokenizer", folder
         tokens = row = 0
         with (folder / f"{split}.bin").open("wb") as file:
             for batch in documents.batches():
-                for encoding in tokenizer.encode_batch_fast(batch):
+                for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                     tokens += len(encoding.ids)
                     file.write(numpy.asarray(encoding.ids, dtype).tobytes())
                     ends[row] = tokens

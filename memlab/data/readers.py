@@ -91,7 +91,8 @@ def damaged(path: Path, *more: type[BaseException]) -> Iterator[None]:
 
 def no_column(where: str, text_key: str, columns: list[str]) -> str:
     """Return the message for a missing column."""
-    return f"no column {text_key!r} in {where}: set data.text_key to one of {', '.join(columns) or '(it has none)'}"
+    choices = ", ".join(columns[:20]) or "(it has none)"
+    return f"no column {text_key!r} in {where}: set data.text_key to one of {choices}"
 
 
 def _open(path: Path) -> BinaryIO:
@@ -105,8 +106,7 @@ def _open(path: Path) -> BinaryIO:
         case ".zst":
             import pyarrow
 
-            stream = pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
-            return io.BufferedReader(stream)
+            return io.BufferedReader(pyarrow.CompressedInputStream(path.open("rb"), "zstd"))
         case _:
             return path.open("rb")
 
@@ -138,7 +138,8 @@ def _json_lines(lines: Iterator[str], key: str, decoder: Decoder) -> Iterator[st
             ) from None
         if not isinstance(row, dict):
             raise UserError(f"{name}, line {number}: expected an object such as {{{json.dumps(key)}: ...}}")
-        columns |= dict.fromkeys(row)
+        if key not in columns:
+            columns |= dict.fromkeys(row)
         text = decoder.text(row.get(key), f"column {key!r} in line {number}")
         if text:
             yield text
@@ -152,7 +153,8 @@ def _parquet(path: Path, key: str, decoder: Decoder) -> Iterator[str]:
 
     with (
         damaged(path, pyarrow.ArrowException),
-        pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file,
+        path.open("rb") as raw_file,
+        pyarrow.parquet.ParquetFile(raw_file, page_checksum_verification=True) as file,
     ):
         rows, schema = file.metadata.num_rows, file.schema_arrow
         if not rows:

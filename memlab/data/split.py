@@ -1,4 +1,4 @@
-"""Documents on disk, and their split into training and held out. Memory holds 24 bytes per document, not its text."""
+"""Documents on disk, and their split into training and held out. Memory holds 75 bytes per document, not its text."""
 
 import hashlib
 from array import array

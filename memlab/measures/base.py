@@ -33,6 +33,11 @@ class Subject:
         for number in range(len(batches)):
             yield batches[number].to(self.device)
 
+    def table_names(self) -> list[str]:
+        """Return the names of the objective's tables."""
+        tokens_BT = next(self.batches(1))
+        return [table.name for table in self.objective.tables(tokens_BT, self.layout)]
+
     def scored_bytes(self, labels_BCL: Tensor) -> Tensor:
         """Return the bytes of text that each window's scored tokens stand for, (B,)."""
         bytes_V = torch.from_numpy(self.text.token_bytes).to(labels_BCL.device)
@@ -41,7 +46,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Result:
-    """metrics: {table: {name: number}}; windows: {table: {sum's name: a number per window}}; samples: rows of text."""
+    """What a measure found.
+
+    metrics: {table: {name: number}}; windows: {table: {sum's name: a number per window}}; samples: rows of text.
+    """
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[str, dict[str, list[float]]] = field(default_factory=dict)

@@ -123,6 +123,7 @@ class MemoryModel(LanguageModel):
         """Return the decoder's state in front of the first token behind c chunks."""
         batch, chunk = memories_BcMD.shape[:2]
         self._require_inputs(chunk + 1, self.length)
+        memories_BcMD = memories_BcMD.to(self.decoder.head.weight.dtype)
         if self.slots == "fixed":
             slots_B1SD = self._fixed_slots(memories_BcMD, range(chunk, chunk + 1))
         else:

@@ -82,7 +82,7 @@ class Stack(StepByStep):
 
         read_layers: return the first n blocks' outputs, without the final norm; None: all blocks, and the norm.
         """
-        *early, last = self.blocks[:read_layers]
+        *early, last = self._blocks()[:read_layers]
         for block in early:
             x_RTD = block(x_RTD)
         out_RTD = last(x_RTD, start, stop)
@@ -100,5 +100,5 @@ class Stack(StepByStep):
     def state_size(self, length: int) -> int:
         return sum(block.mixer.state_size(length) for block in self._blocks())
 
-    def _blocks(self) -> list[Any]:
+    def _blocks(self) -> list[Any]:  # a slice of a ModuleList would build a new module at every call
         return list(self.blocks)

@@ -34,10 +34,13 @@ def evaluate(job: Job) -> None:
     model.eval()
     with torch.inference_mode(), fabric.autocast():
         for evaluation in missing:
-            result = make_measure(evaluation)(_subject(job, evaluation, model, fabric.device))
+            subject = _subject(job, evaluation, model, fabric.device)
+            result = make_measure(evaluation)(subject)
             if result.samples and evaluation.own_text and evaluation.own_objective:
                 job.folder.write_samples(result.samples)
-            content = {"metrics": result.metrics, "windows": result.windows}
+            # Every table is named, so that a reader sees whether the objective has several.
+            metrics = {name: result.metrics.get(name, {}) for name in subject.table_names()}
+            content = {"metrics": metrics, "windows": result.windows}
             job.folder.write_evaluation(evaluation.file, evaluation.settings, content)
 
 

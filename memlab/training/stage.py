@@ -126,7 +126,7 @@ def _tokens_per_step(job: Job, objective: Objective) -> int:
 
 
 def _save(state: dict[str, Any], own: set[str], path: Path) -> None:
-    """Write those weights of a LightningModule's state dict that are the model's own. The file is whole or not there."""
+    """Write the weights of a LightningModule's state dict that are the model's own. The file is whole or not there."""
     weights = {name.removeprefix("model."): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     written: dict[str, Any] = {}
     for name in sorted(own):

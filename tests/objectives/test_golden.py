@@ -2,15 +2,18 @@
 
 import pytest
 
-from memlab.objectives import Objective
-from tests import golden
+from tests import golden, tiny
 
 
-@pytest.mark.parametrize(("kind", "model", "objective"), golden.CASES, ids=lambda value: getattr(value, "name", value))
-def test_first_losses_are_the_recorded_ones(kind: str, model: str, objective: type[Objective]) -> None:
-    recorded = [float(line) for line in golden.path(kind, model, objective).read_text().split()]
-    measured = golden.train(kind, model, objective)
-    assert measured == pytest.approx(recorded, abs=1e-5), (
-        "Initialisation, forward pass, objective or gradient changed. If the change was meant, raise WEIGHTS_VERSION in"
-        " memlab/config/fingerprint.py and regenerate with `python -m tests.golden`."
+@pytest.mark.parametrize("case", golden.CASES, ids="-".join)
+@pytest.mark.parametrize("kind", tiny.STACKS)
+def test_first_losses_are_the_recorded_ones(kind: str, case: tuple[str, str]) -> None:
+    assert golden.train(kind, *case) == pytest.approx(golden.read(kind)[case], abs=1e-5), (
+        "Initialisation, forward pass, objective or gradient changed. If the change was meant, raise WEIGHTS_VERSION"
+        " and regenerate with `python -m tests.golden`."
     )
+
+
+@pytest.mark.parametrize("kind", tiny.STACKS)
+def test_every_recorded_case_is_tested(kind: str) -> None:
+    assert list(golden.read(kind)) == golden.CASES

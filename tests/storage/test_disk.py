@@ -13,8 +13,8 @@ import pytest
 from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan
 from memlab.errors import explain
+from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
-from memlab.training.pipeline import run_chain
 from tests.conftest import Command, smoke
 
 Mount = Callable[[str], Path]
@@ -71,7 +71,7 @@ def job(corpus: Path) -> Any:
     """job(runs): the one stage of a point."""
 
     def make(runs: Path) -> Any:
-        (found,) = plan(compose_sweep([*smoke(corpus, runs), "trainer.checkpoint_every=4"]).configs[0])
+        (found,) = plan(compose_sweep([*smoke(corpus, runs), "trainer.checkpoint_every=4"]).configs[0]).jobs
         return found
 
     return make
