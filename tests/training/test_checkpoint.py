@@ -49,7 +49,9 @@ def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None
     assert newest_checkpoint(RunFolder(tmp_path, "other", "1" * 12)) is None
 
 
-@pytest.mark.parametrize("name", ["step-10 (copy).ckpt", "notes.txt", "last.ckpt", "step-.ckpt", "step-000000099.ckpt.part"])
+@pytest.mark.parametrize(
+    "name", ["step-10 (copy).ckpt", "notes.txt", "last.ckpt", "step-.ckpt", "step-000000099.ckpt.part"]
+)
 def test_a_stray_file_is_left_alone_and_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folder_with(tmp_path, 10)
     (folder.checkpoints / name).write_bytes(b"mine")
