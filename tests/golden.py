@@ -1,91 +1,99 @@
-"""Golden losses: the first AdamW steps of every kind of tiny model on every objective, in tests/assets/losses/.
+"""Golden runs: 20 steps of every kind of model by the command's own code, their losses in tests/assets/runs/.
 
-`python -m tests.golden` writes them anew. Do that only for a change that is meant, and raise WEIGHTS_VERSION with it,
-so that finished runs of the old code are not taken for runs of the new.
+They guard what a fingerprint promises: that what was chosen, and WEIGHTS_VERSION, tell a finished run's weights.
+`python -m tests.golden` writes all files anew. Do that only for a change that is meant, and raise WEIGHTS_VERSION in
+memlab/config/stage.py with it, so that finished runs of the old code are not taken for runs of the new. (Tokens have
+their own test, tests/data/test_prepare.py, and their own DATA_VERSION.)
 """
 
-from collections.abc import Callable
-from functools import partial
+import tempfile
 from pathlib import Path
 
 import torch
 
-from memlab.models import LanguageModel
-from memlab.objectives import (
-    Autoencode,
-    BlankCopy,
-    CausalLanguageModelling,
-    Combined,
-    Copy,
-    Draw,
-    Layout,
-    Objective,
-    Retrieval,
-)
-from tests import tiny
+from memlab.config.compose import compose_sweep
+from memlab.config.plan import plan
+from memlab.training.chain import run_chain
+from memlab.training.estimate import Workload
+from tests.conftest import smoke, write_corpus
 
-FOLDER = Path(__file__).parent / "assets" / "losses"
-STEPS = 5
-LAYOUT = Layout(tiny.CHUNKS, tiny.LENGTH)
-IDS = {"blank": 0, "delimiter": 1}
-CLM, COPY, BLANK, COMBINED = CausalLanguageModelling(**IDS), Copy(**IDS), BlankCopy(**IDS), Combined(**IDS)
-MODELS: dict[str, tuple[Callable[[str], LanguageModel], dict[str, Objective]]] = {
-    "causal_lm": (tiny.causal_lm, {"clm": CLM, "copy": COPY, "combined": COMBINED}),
-    "recurrent": (tiny.recurrent, {"clm": CLM, "copy": COPY}),
-    "autoencoder": (tiny.autoencoder, {"autoencode": Autoencode(**IDS)}),
-    "autoencoder-repeat": (
-        partial(tiny.autoencoder, memories=2, repeat=True, compression=2, taps=3),
-        {"autoencode": Autoencode(**IDS)},
-    ),
-    "chunk_encoder": (tiny.chunk_encoder, {"retrieval": Retrieval(**IDS, ngram=3, temperature=0.5)}),
-    "memory_model": (tiny.memory_model, {"clm": CLM, "copy": COPY, "blank_copy": BLANK, "combined": COMBINED}),
-    "memory_model-hand_over": (tiny.memory_model, {"copy": Copy(**IDS, hand_over=1.0, delimiter_tokens=True)}),
-    "memory_model-variable": (partial(tiny.memory_model, slots="variable", memories=2), {"combined": COMBINED}),
-    "memory_model-narrow": (partial(tiny.memory_model, encoder_width=8, skip=1, read_layers=1), {"clm": CLM}),
-    "memory_model-mixer_encoder": (partial(tiny.memory_model, encoder_kind="mixer", taps=2), {"copy": COPY}),
-    "memory_model-no_encoder": (partial(tiny.memory_model, with_encoder=False), {"clm": CLM}),
+FOLDER = Path(__file__).parent / "assets" / "runs"
+STEPS = 20
+COMMON = (
+    "scale.width=16", "scale.layers=2", "trainer.batch_size=4", "trainer.log_every=1", "trainer.validate_every=1000",
+    "trainer.validate_windows=1", "trainer.evaluate_windows=1", "trainer.free_running_windows=1",
+    "trainer.checkpoint_every=1000", "schedule.warmup=2", "trainer.clip=0.5", "trainer.accelerator=cpu",
+    # Double precision: what remains between two machines is the rounding of the first weights, drawn in fp32.
+    "trainer.precision=64-true",
+)  # fmt: skip
+BOTH = ("mixer", "transformer")
+CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name: (architectures, what to type)
+    "trainable-clm": ((*BOTH, "mixer_transformer", "transformer_mixer"), ("objective=clm",)),
+    "trainable-combined": (BOTH, ("objective=combined", "trainer.accumulate=2", "objective.copy_weight=0.25")),
+    "none-copy": (BOTH, ("encoder=none", "objective=copy", "objective.delimiter_tokens=true", "schedule=constant")),
+    "autoencoder-copy": (BOTH, ("encoder=frozen_autoencoder", "objective=copy", "trainer.clip=null")),
+    "causal-blank_copy": (BOTH, ("encoder=frozen_causal", "objective=blank_copy")),
+    "retrieval": (BOTH, ("encoder=frozen_causal_retrieval", "curriculum=none")),
+    "fresh_embedding": (BOTH, ("encoder=frozen_autoencoder", "objective=copy", "encoder.freeze=blocks")),
+    "probe-repeat": (BOTH, ("encoder=frozen_autoencoder", "curriculum=probe", "bridge@architecture.bridge=repeat")),
+    "full_context": (BOTH, ("encoder=none", "objective=clm", "model@curriculum.stages.main.model=full_context")),
+    "recurrent": (
+        BOTH,
+        (
+            "encoder=none",
+            "objective=clm",
+            "model@curriculum.stages.main.model=recurrent",
+            "architecture.detach_every=2",
+        ),
+    ),  # fmt: skip
+    "curriculum": (BOTH, ("curriculum=blank_then_copy",)),
+    "variable_slots": (BOTH, ("objective=copy", "architecture.slots=variable", "architecture.memories=2")),
+    "memories-compression": (
+        BOTH,
+        (
+            "encoder=frozen_autoencoder",
+            "objective=blank_copy",
+            "architecture.memories=2",
+            "architecture.compression=4",
+            "architecture.encoder.stack.width=32",
+        ),
+    ),  # fmt: skip
+    "taps": (("mixer",), ("objective=clm", "scale.taps=3", "scale.heads=2", "scale.embedding_std=1.0")),
+    "read_layers": (BOTH, ("objective=copy", "architecture.encoder.read_layers=1", "encoder.skip=1")),
+    "padded": (BOTH, ("objective=combined", "data.windows=padded", "data.max_bytes=100000")),
 }
-CASES = [(model, objective) for model, (_, objectives) in MODELS.items() for objective in objectives]
+RUNS = [(name, architecture) for name, (architectures, _) in CASES.items() for architecture in architectures]
 
 
-def path(kind: str) -> Path:
-    return FOLDER / f"{kind}.txt"
+def path(name: str, architecture: str) -> Path:
+    return FOLDER / f"{name}-{architecture}.txt"
 
 
-def read(kind: str) -> dict[tuple[str, str], list[float]]:
-    """Return the recorded losses by model and objective."""
-    rows = (line.split() for line in path(kind).read_text().splitlines())
-    return {(model, objective): [float(loss) for loss in losses] for model, objective, *losses in rows}
+def losses(name: str, architecture: str, corpus: Path, runs: Path) -> list[str]:
+    """Train a case; return one line per step of every stage: stage, step, nats per token of each table."""
+    given = [*smoke(corpus, runs), f"architecture={architecture}", *COMMON, *CASES[name][1]]
+    (config,) = compose_sweep(given).configs
+    jobs = plan(config).jobs
+    run_chain(jobs, Workload())
+    lines = []
+    for job in jobs:
+        for row in job.folder.read_metrics():
+            nats = [f"{row[key]:.15f}" for key in row if key.startswith("train/") and key.endswith("cross_entropy")]
+            if nats:
+                lines.append(" ".join([job.stage.name, str(row["step"]), *nats]))
+    assert len(lines) == STEPS * len(jobs)
+    return lines
 
 
-def train(kind: str, model_name: str, objective_name: str) -> list[float]:
-    """Return the losses in nats before each of the steps, on one fixed batch.
-
-    In fp64, so that the order of sums, which differs between processors, does not show.
-    """
-    torch.manual_seed(0)
-    build, objectives = MODELS[model_name]
-    model, objective = build(kind).double(), objectives[objective_name]
-    tokens = torch.randint(2, tiny.VOCAB, (4, objective.window(LAYOUT)))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
-    losses = []
-    for step in range(STEPS):
-        draw = Draw(step / STEPS, torch.Generator().manual_seed(step))
-        loss, _ = objective.losses(model, tokens, LAYOUT, draw=draw)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
-def write() -> None:
+def main() -> None:
+    torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for kind in tiny.STACKS:
-        rows = (" ".join([*case, *(f"{loss:.9f}" for loss in train(kind, *case))]) for case in CASES)
-        path(kind).write_text("\n".join(rows) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        corpus, runs = Path(name, "corpus"), Path(name, "runs")
+        write_corpus(corpus)
+        for run in RUNS:
+            path(*run).write_text("\n".join(losses(*run, corpus, runs)) + "\n")
 
 
 if __name__ == "__main__":
-    write()
+    main()

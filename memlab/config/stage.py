@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from memlab.errors import UserError
 from memlab.storage.run_folder import RunFolder
 
@@ -46,8 +48,11 @@ class Stage:
     @classmethod
     def read(cls, folder: RunFolder) -> "Stage":
         """Read a run folder's stage. Raises UserError if config.yaml is damaged or of another version of memlab."""
-        values = folder.read_stage()
-        if {*values} != {field.name for field in fields(cls)}:
+        try:
+            values = folder.read_stage()
+        except (OSError, KeyError, TypeError, yaml.YAMLError):
+            raise UserError(f"{folder.path}: config.yaml cannot be read; train that stage again") from None
+        if not isinstance(values, dict) or {*values} != {field.name for field in fields(cls)}:
             raise UserError(f"{folder.path} was written by another version of memlab: train that stage again")
         return cls(**values)
 

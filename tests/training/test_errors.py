@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.guard import DivergedError
 from memlab.training.module import StageModule
-from tests.training.chains import rows
+from tests.training.chains import SHORT, rows
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
@@ -55,6 +56,19 @@ def test_a_loss_above_the_limit_is_named(chain: Any, monkeypatch: pytest.MonkeyP
     spoil(monkeypatch, at_batch=3, times=1, factor=1e4)
     with pytest.raises(DivergedError, match=r"nats, above trainer.max_loss=50, at step 4"):
         run_chain([job], Workload())
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_limit_is_in_nats_per_token_whatever_is_accumulated(chain: Any, accumulate: int) -> None:
+    """Lightning divides the loss that callbacks see by the batches of a step. Chance is ln 300 = 5.7 nats here."""
+    options = ("objective=clm", "encoder=none", f"trainer.accumulate={accumulate}", "trainer.log_every=1", *SHORT)
+    (job,) = chain(*options, "trainer.max_loss=4")
+    with pytest.raises(DivergedError, match=r"the loss is (\S+) nats, above trainer.max_loss=4, at step 1") as error:
+        run_chain([job], Workload())
+    nats = re.search(r"the loss is (\S+) nats", str(error.value))
+    assert nats is not None and 5 < float(nats[1]) < 7
+    (job,) = chain(*options, "trainer.max_loss=8")
+    run_chain([job], Workload())
 
 
 def test_a_restart_goes_back_to_the_last_good_checkpoint(chain: Any, tmp_path: Path) -> None:
