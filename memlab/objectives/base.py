@@ -61,17 +61,18 @@ class Objective:
     ) -> tuple[Tensor, dict[str, Sums]]:
         """Return mean nats per scored token (the tables' means, weighted), and the sums of each table by its name.
 
-        part: windows that this process takes. Random masks are drawn for all windows, so that it does not matter how
-            many processes share a batch.
+        part: windows that this process takes. Random masks are drawn for all windows, and a part's loss is weighted by
+            its scored tokens, so that the mean over equal parts is the loss of the whole batch.
         known_BcMD: `model.make_memories` of the first c chunks of the part's windows, where they were kept.
         """
-        tables = [table.rows(part) for table in self.tables(tokens_BT, layout, draw)]
+        whole = self.tables(tokens_BT, layout, draw)
+        tables = [table.rows(part) for table in whole]
         sums: dict[str, Sums] = {}
         means = []
-        for table, memories_BcMD in zip(tables, memories_of(model, tables, known_BcMD), strict=True):
+        for of_all, table, memories_BcMD in zip(whole, tables, memories_of(model, tables, known_BcMD), strict=True):
             hidden_BnLD = model.hidden(table.inputs_BCL, table.scored, memories_BcMD)
             mean, sums[table.name] = score(model.head, hidden_BnLD, table, self.shift)
-            means.append(table.weight * mean)
+            means.append(table.weight * mean * _density(table, of_all))
         return torch.stack(means).sum() / sum(table.weight for table in tables), sums
 
     def require(self, model: LanguageModel) -> None:
@@ -89,6 +90,14 @@ class Objective:
                 f"{self.name} with {layout.chunks} chunks of {layout.length} tokens takes windows of {needed} tokens,"
                 f" not {tokens_BT.shape[1]}."
             )
+
+
+def _density(part: Table, whole: Table) -> Tensor | float:
+    """Return scored tokens per window of a part, over those of the whole batch: 1 but for padded windows."""
+    if len(part.labels_BCL) == len(whole.labels_BCL):
+        return 1.0
+    of_part, of_whole = ((table.labels_BCL != IGNORE).sum() for table in (part, whole))
+    return (of_part * len(whole.labels_BCL)) / (of_whole * len(part.labels_BCL)).clamp(min=1)
 
 
 def next_token_labels(tokens_BCL: Tensor, padding: int) -> Tensor:

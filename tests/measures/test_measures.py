@@ -168,7 +168,7 @@ def test_a_model_without_memory_pays_for_none() -> None:
 
 @pytest.mark.parametrize("windows", [1, 3, 5])
 def test_as_many_windows_are_decoded_as_asked(windows: int) -> None:
-    """Whether or not batches end there. In `Next`'s own text everything is right, in others what a chunk begins with."""
+    """Whether or not batches end there. `Next` goes on from a chunk's first token and from its own guesses."""
     of = subject(Next(), Copy(**IDS), batch_size=2)
     right = total = 0
     for row in torch.cat(list(of.batches(windows))).view(-1, 6).tolist():

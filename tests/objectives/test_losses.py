@@ -220,3 +220,28 @@ def test_a_part_of_the_windows_has_the_sums_of_the_whole_batch() -> None:
 
     whole = sums(slice(None))
     torch.testing.assert_close(torch.cat((sums(slice(0, 2)), sums(slice(2, 5)))), whole)
+
+
+@every_objective
+def test_equal_parts_have_the_loss_and_the_gradient_of_the_whole_batch_on_average(objective: Objective) -> None:
+    """So that it does not matter how many processes share a batch, not even one of padded windows."""
+    layout = Layout(1, tiny.LENGTH) if objective.name == "autoencode" else LAYOUT
+    model = model_for(objective).double()
+    tokens = torch.randint(2, tiny.VOCAB, (4, objective.window(layout)), generator=torch.Generator().manual_seed(0))
+    for row, length in enumerate((tokens.shape[1], tokens.shape[1] // 2, 5, 1)):
+        tokens[row, length:] = 0
+
+    def loss_of(part: slice) -> torch.Tensor:
+        return objective.losses(model, tokens, layout, part=part)[0]
+
+    whole, parts = loss_of(slice(None)), [loss_of(slice(0, 2)), loss_of(slice(2, 4))]
+    mean = torch.stack(parts).mean()
+    torch.testing.assert_close(mean, whole)
+    assert abs(parts[0].item() / parts[1].item()) > 1.5, "the parts are filled unlike"
+    trained = [*model.parameters()]
+    for one, other in zip(
+        torch.autograd.grad(mean, trained, materialize_grads=True),
+        torch.autograd.grad(whole, trained, materialize_grads=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)

@@ -3,9 +3,9 @@
 `python -m tests.golden` writes the recorded losses anew.
 
 Runs are in double precision, so that another processor's order of summation is lost far behind the tolerance. What may
-differ between processors is the first weights, which are drawn in fp32. Weights all moved by up to 1.2e-7 of themselves,
-one fp32 rounding, move no loss of these runs by more than 6e-5. A warm-up of one step less moves every run by at least
-2e-2, a weight decay of 0.01 by at least 3e-4.
+differ between processors is the first weights, which are drawn in fp32. Moving all of them by up to 1.2e-7 of
+themselves, one fp32 rounding, moves no loss of these runs by more than 6e-5. A warm-up of one step less moves every run
+by at least 2e-2, a weight decay of 0.01 by at least 3e-4.
 """
 
 from pathlib import Path
