@@ -45,7 +45,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name: (architec
             "model@curriculum.stages.main.model=recurrent",
             "architecture.detach_every=2",
         ),
-    ),  # fmt: skip
+    ),
     "curriculum": (BOTH, ("curriculum=blank_then_copy",)),
     "variable_slots": (BOTH, ("objective=copy", "architecture.slots=variable", "architecture.memories=2")),
     "memories-compression": (
@@ -57,7 +57,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name: (architec
             "architecture.compression=4",
             "architecture.encoder.stack.width=32",
         ),
-    ),  # fmt: skip
+    ),
     "taps": (("mixer",), ("objective=clm", "scale.taps=3", "scale.heads=2", "scale.embedding_std=1.0")),
     "read_layers": (BOTH, ("objective=copy", "architecture.encoder.read_layers=1", "encoder.skip=1")),
     "padded": (BOTH, ("objective=combined", "data.windows=padded", "data.max_bytes=100000")),

@@ -237,7 +237,7 @@ def test_equal_parts_have_the_loss_and_the_gradient_of_the_whole_batch_on_averag
     whole, parts = loss_of(slice(None)), [loss_of(slice(0, 2)), loss_of(slice(2, 4))]
     mean = torch.stack(parts).mean()
     torch.testing.assert_close(mean, whole)
-    assert abs(parts[0].item() / parts[1].item()) > 1.5, "the parts are filled unlike"
+    assert abs(parts[0].item() / parts[1].item()) > 1.2, "the parts are filled unlike"
     trained = [*model.parameters()]
     for one, other in zip(
         torch.autograd.grad(mean, trained, materialize_grads=True),

@@ -18,7 +18,9 @@ from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan
 from memlab.config.stage import Job
 from memlab.models import Block
+from memlab.training.build import build_stage
 from memlab.training.chain import run_chain
+from memlab.training.checkpoint import SealedCheckpointIO
 from memlab.training.estimate import Workload
 from memlab.training.trainer import ShardedStrategy, make_trainer
 from tests.conftest import smoke
@@ -175,6 +177,19 @@ main()
 """
 
 
+def number_as_fsdp_does(job: Job) -> None:
+    """Number the optimizer's weights in a checkpoint as a run under FSDP leaves them: frozen ones count, too."""
+    (path,), io = job.folder.checkpoint_files(), SealedCheckpointIO()
+    checkpoint = io.load_checkpoint(path)
+    (state,) = checkpoint["optimizer_states"]
+    trained = [i for i, weight in enumerate(build_stage(job.stage)[0].parameters()) if weight.requires_grad]
+    assert trained[0] > 0
+    state["state"] = {trained[number]: of for number, of in state["state"].items()}
+    for group in state["param_groups"]:
+        group["params"] = [trained[number] for number in group["params"]]
+    io.save_checkpoint(checkpoint, path)
+
+
 def test_sharded_weights_train_as_whole_ones_do(
     chain: Any, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -194,6 +209,7 @@ def test_sharded_weights_train_as_whole_ones_do(
         before_batch(patch, 5, kill)
         run_chain([two], Workload())
     assert [path.name for path in two.folder.checkpoint_files()] == ["step-000000004.ckpt"]
+    number_as_fsdp_does(two)
     fsdp = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.workers=0")
     command = [*smoke(corpus, tmp_path / "two"), *options, *fsdp, "trainer.checkpoint_every=100"]
     result = subprocess.run(
