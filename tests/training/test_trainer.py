@@ -166,8 +166,8 @@ def on_cpu(self, *arguments, **options):
 
 def end(self):
     units = [type(unit.module).__name__ for unit in FSDP.fsdp_modules(self.model)]
-    torch.distributed.barrier()
     print(*units, flush=True)
+    torch.distributed.barrier()  # the end of one process ends the other
     os._exit(0)
 
 original, FSDP.__init__ = FSDP.__init__, on_cpu
@@ -195,11 +195,12 @@ def test_sharded_weights_train_as_whole_ones_do(
 ) -> None:
     """Two processes (gloo) resume one process's checkpoint under FSDP; losses, clipped steps and validations are alike.
 
-    The frozen encoder's weights have no optimizer state, and one rank has no held-out windows of its own. FSDP runs on
-    a CPU if it is told its device, all but gathering whole weights for a file, which needs GPUs: the test ends there.
+    The frozen encoder's weights, the model's first, have no optimizer state. Three batches of held-out windows cannot be
+    shared out evenly. FSDP runs on a CPU if it is told its device, all but gathering whole weights for a file, which
+    needs GPUs: the test ends there.
     """
     options = (
-        "encoder=untrained", "objective=combined", "scale.stages.memory.steps=7", "trainer.batch_size=8",
+        "encoder=untrained", "curriculum=probe", "scale.stages.probe.steps=7", "trainer.batch_size=8",
         "trainer.log_every=1", "trainer.validate_every=7", "trainer.validate_windows=24",
     )  # fmt: skip
     (one,) = chain(*options, runs=tmp_path / "one")
