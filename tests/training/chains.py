@@ -40,3 +40,11 @@ def before_batch(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[],
 
     original = StageModule.training_step
     monkeypatch.setattr(StageModule, "training_step", step)
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing on the way may handle it, as nothing handles kill -9."""
+
+
+def kill() -> None:
+    raise Killed

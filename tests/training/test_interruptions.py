@@ -18,17 +18,9 @@ from memlab.storage.lock import Lock, locked
 from memlab.training import chain as chain_module
 from memlab.training.chain import BusyError, run_chain
 from memlab.training.estimate import Workload
-from tests.training.chains import CURRICULUM, before_batch, rows
+from tests.training.chains import CURRICULUM, Killed, before_batch, kill, rows
 
 RESUME = ("trainer.accumulate=2", "trainer.log_every=3", "trainer.validate_every=5", "trainer.checkpoint_every=2")
-
-
-class Killed(BaseException):
-    """Not an Exception: nothing on the way may handle it, as nothing handles kill -9."""
-
-
-def kill() -> None:
-    raise Killed
 
 
 # 24: validation and checkpoint fall on the same step; 31: in the middle of an accumulated step.
