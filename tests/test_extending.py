@@ -83,7 +83,7 @@ def targets_shown() -> set[str]:
 
 
 def test_everything_on_the_page_trains_together(lab: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    (command,) = [command for command in commands(EXTENDING) if "scale=smoke" in command]
+    (command,) = [command for command in commands(EXTENDING.read_text()) if "scale=smoke" in command]
     run([*command, f"runs_dir={tmp_path}"], lab, environment, ROOT, lab)
     (folder,) = tmp_path.glob("stages/last_chunk-*")
     used = targets(yaml.safe_load((folder / "config.yaml").read_text()))
