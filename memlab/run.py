@@ -14,8 +14,8 @@ from memlab.config.compose import compose_sweep, expand_arms
 from memlab.config.plan import plan_all
 from memlab.errors import fail
 from memlab.processes import ranks
-from memlab.processes.environment import keep_caches_in
 from memlab.processes.signals import Stopped, signals
+from memlab.storage.caches import keep_caches_in
 from memlab.sweep import prepare, run_sweep, start_ranks
 
 MULTIRUN_FLAGS = ("-m", "--multirun")

@@ -126,14 +126,13 @@ def _print_single(chain: Chain) -> None:
     """Print the result of a command without an experiment."""
     from rich.table import Table
 
+    from memlab.report.collect import evaluated
+
     job = chain.jobs[-1]
     table = Table("metric", "value", title=f"{job.stage.name}, {chain.label}", title_justify="left")
-    for evaluation in job.evaluations:
-        tables: dict[str, dict[str, Any]] = job.folder.read_evaluation(evaluation.file)["metrics"]
-        for name, metrics in tables.items():
-            nested = f"{name}/" if len(tables) > 1 or not evaluation.own_objective else ""
-            for key, value in metrics.items():
-                table.add_row(f"{evaluation.prefix}{nested}{key}", f"{value:.4g}")
+    metrics, _ = evaluated(job.folder, chain.point()["evaluations"])
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
     console.print(table)
     console.print(
         f"run folder: {job.folder.relative()} (metrics.csv, evaluation-*.json, samples.jsonl, model.safetensors)\n"

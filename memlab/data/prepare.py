@@ -102,7 +102,9 @@ def prepare_held_out(source: Source, tokens_of: Prepared, root: Path, hash_: str
 
 def _prepare(source: Source, codec: Tokenizer | Prepared, final: Path, hash_now: Callable[[], str]) -> Prepared:
     made = (final / "meta.json").is_file
-    if not made():
+    if made():
+        os.utime(final)  # `memlab.runs gc` spares a text that a run is about to name
+    else:
         waiting = "another process prepares the same text: waiting for it"
         with locked(final.with_name(f".{final.name}.lock"), waiting, until=made):
             if not made():

@@ -1,6 +1,6 @@
 """Retrieval: memories that find the window a few words were taken from."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, distributed
@@ -63,7 +63,9 @@ class Retrieval(Objective):
         self._require_window(tokens_BT, layout)
         queries_BT = self.queries(tokens_BT, (draw or EVALUATION).generator)
         memories_RF = model.make_memories(torch.cat((tokens_BT[part], queries_BT[part]))).flatten(1)
-        with _full_precision(tokens_BT.device):
+        device = tokens_BT.device.type
+        # Operations are counted on the meta device, which has no autocast.
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             loss_R, correct_R = self._search(*memories_RF.chunk(2))
         return loss_R.mean(), {self.name: Sums(loss_R.detach(), correct_R.long(), torch.ones_like(correct_R).long())}
 
@@ -89,8 +91,3 @@ class Retrieval(Objective):
         queries = torch.full_like(tokens_BT, self.blank)
         queries[:, : self.ngram] = tokens_BT.gather(1, places)
         return queries
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Turn autocast off: it would compute products of fp32 tensors in bf16 (the meta device has no autocast)."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

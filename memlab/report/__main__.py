@@ -17,6 +17,7 @@ from memlab.report import Report, committed, committed_rows, publish
 from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
 from memlab.report.collect import Point, is_finished
 from memlab.report.of_sweep import NothingFinishedError, find_points, make_committed_report, make_sweep_report
+from memlab.storage.caches import keep_caches_in
 
 if TYPE_CHECKING:
     from memlab.config.compose import Sweep
@@ -115,7 +116,9 @@ def _committed(sweep: "Sweep", options: argparse.Namespace) -> Report:
 def _compose(overrides: Sequence[str]) -> "Sweep":
     from memlab.config.compose import compose_sweep  # Hydra: for this command only
 
-    return compose_sweep(list(overrides))
+    sweep = compose_sweep(list(overrides))
+    keep_caches_in(sweep.runs_dir)  # matplotlib's
+    return sweep
 
 
 def _points(sweep: "Sweep") -> Sequence[Point]:

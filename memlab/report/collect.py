@@ -24,7 +24,6 @@ from memlab.storage.run_folder import RunFolder
 Row = dict[str, Any]
 BULKY = ("windows", "stages")
 COSTS = ("steps", "tokens", "seconds")
-CAPACITY = "capacity"  # metrics of the measure of this name carry it: capacity/memory_floats
 
 
 class Point(TypedDict):
@@ -91,8 +90,6 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple
             if table in content["windows"]:
                 made_of = {key: content["settings"].get(key) for key in ("data", "window")}
                 windows[prefix.removesuffix("/")] = {**content["windows"][table], **made_of}
-            if _measure(asked["file"]) == CAPACITY:
-                prefix += f"{CAPACITY}/"
             found = {prefix + name: value for name, value in values.items() if isinstance(value, int | float)}
             if twice := sorted(metrics.keys() & found.keys()):
                 raise UserError(
@@ -179,11 +176,6 @@ def _settings(run: RunFolder, file: str) -> Any:
 
 def _objective(content: Mapping[str, Any]) -> str:
     return json.dumps(content["settings"].get("objective"), sort_keys=True)
-
-
-def _measure(file: str) -> str:
-    """evaluation-capacity.json, evaluation-capacity-0123.json -> capacity."""
-    return Path(file).stem.removeprefix("evaluation-").partition("-")[0]
 
 
 def _one_line(values: Any) -> str:

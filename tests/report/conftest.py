@@ -97,7 +97,7 @@ def write_stage(run: RunFolder, accuracy: float, seed: int, tables: Sequence[str
     run.write_evaluation(SCORE, settings("Score", **about), {"metrics": metrics, "windows": windows})
     free = {tables[-1]: {"free_running_token_accuracy": accuracy / 2}}
     run.write_evaluation(GREEDY, settings("Greedy", **about), {"metrics": free, "windows": {}})
-    stored = {name: {"memory_floats": 128} for name in tables}
+    stored = {name: {"capacity/memory_floats": 128} for name in tables}
     run.write_evaluation(CAPACITY, settings("Capacity", **about), {"metrics": stored, "windows": {}})
     origin = {
         "commit": "abc123",

@@ -4,11 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import Tensor
+from torch.nn import functional as F
 
 from memlab.config.stage import Job
+from memlab.models import GeluMLP
 from memlab.training.module import StageModule
 
 CURRICULUM = ("encoder=frozen_autoencoder", "curriculum=blank_then_copy", "trainer.log_every=2")
+SHORT = ("scale.stages.memory.steps=2", "trainer.evaluate_windows=2", "trainer.free_running_windows=2")
+_MLP = "mlp={_target_: tests.training.chains.DroppingMLP, _partial_: true}"
+DROPOUT = tuple(f"+architecture.{part}.stack.{_MLP}" for part in ("encoder", "decoder"))  # stacks that drop features
+
+
+class DroppingMLP(GeluMLP):
+    """A channel MLP of a user's own, with dropout."""
+
+    def forward(self, x_RTD: Tensor) -> Tensor:
+        return F.dropout(super().forward(x_RTD), 0.3, self.training)
 
 
 def rows(job: Job) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from memlab.errors import explain
 from memlab.storage.files import write_atomic
 from memlab.storage.run_folder import RunFolder
 from memlab.training.checkpoint import SealedCheckpointIO, newest_checkpoint
+from memlab.training.trainer import ShardedStrategy
 
 
 def folder_with(tmp_path: Path, *steps: int) -> RunFolder:
@@ -48,6 +49,20 @@ def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None
     assert newest_checkpoint(RunFolder(tmp_path, "other", "1" * 12)) is None
 
 
+@pytest.mark.parametrize(
+    "name", ["step-10 (copy).ckpt", "notes.txt", "last.ckpt", "step-.ckpt", "step-000000099.ckpt.part"]
+)
+def test_a_stray_file_is_left_alone_and_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_with(tmp_path, 10)
+    (folder.checkpoints / name).write_bytes(b"mine")
+    found = newest_checkpoint(folder)
+    assert found is not None and found[1] == 10
+    output = " ".join(capsys.readouterr().out.split())
+    assert "warning" in output and name in output
+    folder.remove_checkpoints()
+    assert [path.name for path in folder.checkpoints.iterdir()] == [name]
+
+
 class Hostile:
     def __reduce__(self) -> Any:
         return os.system, ("touch hacked",)
@@ -64,6 +79,9 @@ def test_a_hostile_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.M
     Path("hostile.ckpt").write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(pickle.UnpicklingError):
         SealedCheckpointIO().load_checkpoint("hostile.ckpt")
+    sharded = ShardedStrategy(checkpoint_io=SealedCheckpointIO())
+    with pytest.raises(pickle.UnpicklingError):
+        sharded.load_checkpoint("hostile.ckpt")
     assert not Path("hacked").exists()
 
 
