@@ -1,10 +1,6 @@
 """Retrieval: memories that find the window a few words were taken from."""
 
-<<<<<<< HEAD
 from contextlib import AbstractContextManager, nullcontext
-=======
-from contextlib import nullcontext
->>>>>>> N
 
 import torch
 from torch import Tensor, distributed
@@ -67,13 +63,7 @@ class Retrieval(Objective):
         self._require_window(tokens_BT, layout)
         queries_BT = self.queries(tokens_BT, (draw or EVALUATION).generator)
         memories_RF = model.make_memories(torch.cat((tokens_BT[part], queries_BT[part]))).flatten(1)
-<<<<<<< HEAD
         with _full_precision(tokens_BT.device):
-=======
-        device = tokens_BT.device.type
-        # Operations are counted on the meta device, which has no autocast.
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
->>>>>>> N
             loss_R, correct_R = self._search(*memories_RF.chunk(2))
         return loss_R.mean(), {self.name: Sums(loss_R.detach(), correct_R.long(), torch.ones_like(correct_R).long())}
 
