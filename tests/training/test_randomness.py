@@ -50,8 +50,7 @@ def test_a_stage_does_not_replay_its_predecessor(chain: Any, chosen: tuple[str, 
 def test_seeds_draw_other_windows_and_the_same_seed_the_same(chain: Any, tmp_path: Path) -> None:
     runs = [("seed=0", "one"), ("seed=0", "two"), ("seed=1", "three")]
     one, two, three = (
-        windows_of(chain(seed, "scale.stages.memory.steps=2", runs=tmp_path / name))[0]
-        for seed, name in runs
+        windows_of(chain(seed, "scale.stages.memory.steps=2", runs=tmp_path / name))[0] for seed, name in runs
     )
     assert one == two != three
 

@@ -186,7 +186,9 @@ def test_sharded_weights_train_as_whole_ones_do(
     stop = "from tests.training.chains import *; from memlab.run import main; " \
         "patch = pytest.MonkeyPatch(); before_batch(patch, 5, kill); main()"  # fmt: skip
     command = [*smoke(corpus, tmp_path / "two"), *frozen, *short, "trainer.checkpoint_every=4"]
-    subprocess.run([sys.executable, "-c", stop, *command], env=environment, check=False, timeout=120, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", stop, *command], env=environment, check=False, timeout=120, capture_output=True
+    )
     (folder,) = (tmp_path / "two" / "stages").iterdir()
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000000004.ckpt"]
     ranks = "import sys; from memlab.processes.spawn import run_ranks; " \
