@@ -244,7 +244,7 @@ def test_tied_weights_are_written_under_both_names(tmp_path: Path) -> None:
 
 
 def test_weights_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, path = saved(MEMORY, tmp_path)
+    _model, path = saved(MEMORY, tmp_path)
     before = path.read_bytes()
 
     def half(weights: Any, file: Path) -> None:
