@@ -23,7 +23,7 @@ from memlab.config.overrides import file_name, is_neutral, key_of, line_of, pars
 from memlab.config.stage import digest
 from memlab.errors import UserError
 
-_TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip")  # what of the trainer shapes weights
+_TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows")  # what of the trainer shapes weights
 POINTS = {"architecture", "arm", "seed"}  # what an experiment sweeps
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
