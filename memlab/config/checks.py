@@ -48,7 +48,7 @@ NUMBERS = (
     "architecture.embedding_std",
 )
 NATURAL_OR_NULL = ("encoder.skip",)
-POSITIVE_OR_NULL = ("trainer.threads", "architecture.encoder.read_layers")
+POSITIVE_OR_NULL = ("trainer.threads", "trainer.train_windows", "architecture.encoder.read_layers")
 NUMBERS_OR_NULL = ("trainer.clip", "schedule.warmup")
 NAMED = ("scale", "data", "architecture", "encoder", "curriculum", "objective")
 STAGE_KEYS = {"name", "start_from", "model", "objective", "steps", "batch_size", "lr", "warmup"}

@@ -1,9 +1,11 @@
 """From a command line to the composed configs of every point of its sweep, without torch."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from memlab.config.overrides import file_name, is_neutral, key_of, line_of, pars
 from memlab.config.stage import digest
 from memlab.errors import UserError
 
-_TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip")  # what of the trainer shapes weights
+_TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows")  # what of the trainer shapes weights
 POINTS = {"architecture", "arm", "seed"}  # what an experiment sweeps
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
@@ -117,7 +119,8 @@ def _compose(overrides: list[str]) -> Sweep:
     if arms and not any(key_of(o) == "arm" for o in given):
         defaults.insert(0, parse(f"arm={','.join(arms)}"))
     points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
-    configs = [_point(point, arms) for point in points]
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    configs = [_point(point, arms, composed) for point in points]
     as_it_is = {line_of(o) for o in defaults}
     changes = [line.lstrip("+") for o in given if (line := line_of(o)) not in as_it_is and not is_neutral(o)]
     changes += _trainer_changes(given, first)
@@ -132,20 +135,34 @@ def _fixed(given: Sequence[Override]) -> list[str]:
     return [line_of(o) for o in given if not o.is_sweep_override() and key_of(o) != "arm"]
 
 
-def _point(overrides: Sequence[str], arms: dict[str, str]) -> DictConfig:
-    """Compose one point and resolve it."""
-    chosen = next((o.removeprefix("arm=") for o in reversed(overrides) if o.startswith("arm=")), None)
-    own = [] if chosen is None else _of_arm(arms, chosen)
-    typed = {o.lstrip("+").partition("=")[0] for o in overrides}
-    if taken := ARM_GROUPS & typed & {o.partition("=")[0] for o in own}:
-        raise UserError(f"{min(taken)}= with arm={chosen}, which chooses it: leave out one of them")
-    config = compose("config", overrides=[*own, *overrides])
+def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
+    """Compose one point and resolve it. Points that differ in their seeds alone are composed once, into `composed`."""
+    seeds = [o for o in overrides if o.lstrip("+").startswith("seed=")]
+    others = tuple(o for o in overrides if o not in seeds)
+    if others not in composed:
+        composed[others] = compose("config", overrides=[*_own_overrides(others, arms), *others])
+    config = deepcopy(composed[others])
+    if seeds:
+        config.seed = parse(seeds[-1]).value()
     config.runs_dir = _absolute(config.runs_dir)
     config.arms = {}
     OmegaConf.resolve(config)
-    if config.curriculum.name != "single" and any(key.split(".")[0] == "objective" for key in typed):
+    changes_objective = any(re.match(r"\+*objective[.=]", o) for o in overrides)
+    if changes_objective and OmegaConf.select(config, "curriculum.name") != "single":
         raise UserError(f"objective= does nothing with curriculum={config.curriculum.name}: its stages have their own")
     return config
+
+
+def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
+    """Return what the point's arm stands for. Raises UserError where the command line has another choice."""
+    chosen = next((o.removeprefix("arm=") for o in reversed(overrides) if o.startswith("arm=")), None)
+    if chosen is None:
+        return []
+    own = _of_arm(arms, chosen)
+    typed = {o.lstrip("+").partition("=")[0] for o in overrides}
+    if taken := ARM_GROUPS & typed & {o.partition("=")[0] for o in own}:
+        raise UserError(f"{min(taken)}= with arm={chosen}, which chooses it: leave out one of them")
+    return own
 
 
 def _arms(config: DictConfig) -> dict[str, str]:

@@ -227,6 +227,7 @@ def _training(config: Config, spec: Config) -> Config:
         "seed": config["seed"],
         "batch_size": spec["batch_size"],
         **{key: trainer[key] for key in ("accumulate", "precision", "clip")},
+        "windows": trainer["train_windows"],
         "optimizer": {**_spec(config["optimizer"]), "lr": spec["lr"]},
         "schedule": schedule,
     }
