@@ -22,7 +22,7 @@ from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.trainer import ShardedStrategy, make_trainer
 from tests.conftest import smoke
-from tests.training.chains import rows
+from tests.training.chains import Killed, before_batch, kill, rows
 
 ROOT = paths.conf().parent
 GROUPS = (
@@ -44,6 +44,7 @@ NEEDS = {
     "model=causal": ("objective=clm",),
     "curriculum=none": ("encoder=frozen_autoencoder",),
     "bridge=": ("encoder=frozen_autoencoder",),
+    "stack=transformer": ("architecture=transformer",),
 }
 PLACES = {
     "model": "curriculum.stages.main.model",
@@ -126,7 +127,7 @@ def test_strategies_of_several_devices(chain: Any, monkeypatch: pytest.MonkeyPat
     (sharded,) = chain("trainer=fsdp", "trainer.accelerator=cpu")
     strategy = make_trainer(sharded, [], []).strategy
     assert isinstance(strategy, ShardedStrategy)
-    assert strategy.kwargs["auto_wrap_policy"].keywords["module_classes"] == {Block}
+    assert {*strategy.kwargs["auto_wrap_policy"]._module_classes} == {Block}
 
 
 def test_clipping_bounds_the_step(run: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +152,9 @@ def test_clipping_bounds_the_step(run: Any, runs: Path, monkeypatch: pytest.Monk
 
 SHARDED = """
 import os, sys
+if "RANK" not in os.environ:
+    from memlab.processes.spawn import run_ranks
+    sys.exit(run_ranks([sys.executable, "-c", os.environ["SCRIPT"], *sys.argv[1:]], 2))
 import torch
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from memlab.training.trainer import ShardedStrategy
@@ -172,46 +176,35 @@ main()
 
 
 def test_sharded_weights_train_as_whole_ones_do(
-    corpus: Path, tmp_path: Path, environment: dict[str, str], memlab: Any
+    chain: Any, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """Two processes (gloo) resume one process's checkpoint under FSDP; losses, clipped steps and validations are alike.
 
-    FSDP runs on a CPU if it is told its device, all but gathering whole weights for a file, which needs GPUs: the test
-    ends there.
+    The frozen encoder's weights have no optimizer state, and one rank has no held-out windows of its own. FSDP runs on
+    a CPU if it is told its device, all but gathering whole weights for a file, which needs GPUs: the test ends there.
     """
-    frozen = ("encoder=untrained", "objective=combined", "trainer.log_every=1", "trainer.validate_every=7")
-    short = ("scale.stages.memory.steps=7", "trainer.validate_windows=40", "trainer.batch_size=8")
-    result = memlab(*frozen, *short, "trainer.checkpoint_every=4", "trainer.max_loss=1000", runs=tmp_path / "one")
-    assert result.returncode == 0, result.stderr
-    stop = "from tests.training.chains import *; from memlab.run import main; " \
-        "patch = pytest.MonkeyPatch(); before_batch(patch, 5, kill); main()"  # fmt: skip
-    command = [*smoke(corpus, tmp_path / "two"), *frozen, *short, "trainer.checkpoint_every=4"]
-    subprocess.run(
-        [sys.executable, "-c", stop, *command], env=environment, check=False, timeout=120, capture_output=True
-    )
-    (folder,) = (tmp_path / "two" / "stages").iterdir()
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000000004.ckpt"]
-    ranks = "import sys; from memlab.processes.spawn import run_ranks; " \
-        "sys.exit(run_ranks([sys.executable, '-c', *sys.argv[1:]], 2))"  # fmt: skip
-    fsdp = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.workers=0")
-    result = subprocess.run(
-        [sys.executable, "-c", ranks, SHARDED, *smoke(corpus, tmp_path / "two"), *fsdp, *frozen, *short,
-         "trainer.checkpoint_every=100"],
-        env=environment, check=False, timeout=120, capture_output=True, text=True,
+    options = (
+        "encoder=untrained", "objective=combined", "scale.stages.memory.steps=7", "trainer.batch_size=8",
+        "trainer.log_every=1", "trainer.validate_every=7", "trainer.validate_windows=24",
     )  # fmt: skip
-    assert "StageModule Block Block" in result.stdout, result.stderr
-    one, two = ([*map(_losses, _metrics(tmp_path / runs))] for runs in ("one", "two"))
-    assert len(one) == len(two) == 8
-    for expected, found in zip(one, two, strict=True):
-        assert found == pytest.approx(expected, abs=1e-4)
-
-
-def _metrics(runs: Path) -> list[dict[str, Any]]:
-    from memlab.storage.run_folder import RunFolder
-
-    (folder,) = (runs / "stages").iterdir()
-    return RunFolder(runs, "", "", folder).read_metrics()
-
-
-def _losses(row: dict[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in row.items() if key == "step" or key.endswith("cross_entropy")}
+    (one,) = chain(*options, runs=tmp_path / "one")
+    run_chain([one], Workload())
+    (two,) = chain(*options, "trainer.checkpoint_every=4", runs=tmp_path / "two")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        before_batch(patch, 5, kill)
+        run_chain([two], Workload())
+    assert [path.name for path in two.folder.checkpoint_files()] == ["step-000000004.ckpt"]
+    fsdp = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.workers=0")
+    command = [*smoke(corpus, tmp_path / "two"), *options, *fsdp, "trainer.checkpoint_every=100"]
+    result = subprocess.run(
+        [sys.executable, "-c", SHARDED, *command],
+        env={**environment, "SCRIPT": SHARDED}, check=False, timeout=240, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.stdout.count("StageModule Block Block") == 2, result.stderr
+    expected, found = (
+        [{key: row[key] for key in row if key == "step" or key.endswith("cross_entropy")} for row in rows(job)]
+        for job in (one, two)
+    )
+    assert len(expected) == len(found) == 8
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
