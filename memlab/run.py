@@ -11,14 +11,13 @@ from omegaconf import DictConfig
 
 from memlab.config import paths
 from memlab.config.compose import compose_sweep, expand_arms
+from memlab.config.overrides import split_words
 from memlab.config.plan import plan_all
 from memlab.errors import fail
 from memlab.processes import ranks
-from memlab.processes.environment import keep_caches_in
 from memlab.processes.signals import Stopped, signals
-from memlab.sweep import prepare, run_sweep, start_ranks
-
-MULTIRUN_FLAGS = ("-m", "--multirun")
+from memlab.storage.caches import keep_caches_in
+from memlab.sweep import prepare, require_possible, run_sweep, start_ranks
 
 
 def main() -> None:
@@ -32,18 +31,19 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> int:
     """Run a command line; return the exit status."""
-    flags = [a for a in arguments if a.startswith("-")]
     try:
-        if any(flag not in MULTIRUN_FLAGS for flag in flags):
-            sys.argv[1:] = expand_arms(arguments)
-            _hydra()  # --help, --cfg and the like are Hydra's business
+        flags, overrides = split_words(arguments)
+        if flags:  # --help, --cfg and the like are Hydra's business
+            sys.argv[1:] = [*flags, *expand_arms(overrides)]
+            _hydra()
             return 0
-        sweep = compose_sweep([a for a in arguments if a not in flags])
+        sweep = compose_sweep(overrides)
         keep_caches_in(sweep.runs_dir)
         chains = plan_all(sweep.configs)
         if sweep.configs[0].dry_run:
             from memlab.training.dry_run import print_plan
 
+            require_possible(sweep, chains)
             print_plan(chains)
             return 0
         start_ranks(sweep)

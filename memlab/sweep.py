@@ -6,23 +6,57 @@ from pathlib import Path
 from typing import Any
 
 from memlab.config.compose import Sweep
-from memlab.config.instantiate import build
+from memlab.config.instantiate import build, verify
 from memlab.config.stage import Chain, Config, Job
 from memlab.errors import UserError, explain
 from memlab.processes import ranks
 from memlab.progress import console
 
 
-def prepare(sweep: Sweep, chains: Sequence[Chain]) -> None:
-    """Build every unfinished stage on shapes, prepare its text, and write down what a report will be made of.
+def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
+    """Build the model and the objective of every unfinished stage on shapes.
 
-    Raises UserError if a model, an objective or the data cannot be made, or if a report cannot tell two points apart.
+    Raises UserError if one cannot be built, if a `_target_` does not take its keys, or if a report cannot tell two
+    points apart.
     """
     if sweep.is_experiment:
         _require_distinct(chains)
-    jobs = {job.folder.path: job for chain in chains for job in chain.jobs}
-    if not all(job.done for job in jobs.values()):
-        _require_possible(list(jobs.values()))
+    jobs = unfinished(chains)
+    if not jobs:
+        return
+    from memlab.training.estimate import flops_per_step
+
+    for job in jobs:
+        verify(
+            {
+                "logger": job.config["logger"],
+                "optimizer": job.stage.training["optimizer"],
+                "schedule": job.stage.training["schedule"],
+                "model": job.stage.model,
+                "objective": job.stage.objective,
+                "measures": job.config["evaluation"]["measures"],
+            }
+        )
+        flops_per_step(job.stage)
+
+
+def unfinished(chains: Sequence[Chain]) -> list[Job]:
+    """Return the stages that are not trained, or not measured as their chain asks."""
+    return [job for chain in chains for job in chain.jobs if not job.done]
+
+
+def prepare(sweep: Sweep, chains: Sequence[Chain]) -> None:
+    """Prepare the text of every unfinished stage, and write down what a report will be made of.
+
+    Raises UserError as require_possible does, and if a text cannot be prepared.
+    """
+    require_possible(sweep, chains)
+    jobs = unfinished(chains)
+    if jobs:
+        from memlab.training.evaluate import require_measurable
+
+        for job in jobs:
+            require_measurable(job)
     if sweep.is_experiment and ranks.is_first():
         from memlab.report.of_sweep import write_points
 
@@ -88,16 +122,6 @@ def _require_distinct(chains: Sequence[Chain]) -> None:
                 f"two points are {chain.label}, which is what a report tells points apart by: sweep other values by one"
                 " command each; every changed sweep gets a report folder of its own"
             )
-
-
-def _require_possible(jobs: Sequence[Job]) -> None:
-    from memlab.training.estimate import flops_per_step
-    from memlab.training.evaluate import require_measurable
-
-    for job in jobs:
-        if not job.done:
-            flops_per_step(job.stage)
-            require_measurable(job)
 
 
 def _report(sweep: Sweep, chains: Sequence[Chain]) -> list[str]:

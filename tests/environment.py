@@ -7,61 +7,16 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 # Variables that people, clusters and launchers set, and that change what memlab or its libraries do.
-PREFIXES = tuple(
-    [
-        "CUDA_",
-        "GLOO_",
-        "HF_",
-        "HUGGING",
-        "HYDRA_",
-        "KMP_",
-        "LC_",
-        "MALLOC_",
-        "MEMLAB_",
-        "MKL_",
-        "MPL",
-        "NCCL_",
-        "NUMEXPR_",
-        "OMP_",
-        "OPENBLAS_",
-        "PL_",
-        "PMI_",
-        "PYTHON",
-        "PYTORCH_",
-        "SBATCH_",
-        "SLURM_",
-        "SRUN_",
-        "SUBMITIT_",
-        "TOKENIZERS_",
-        "TORCH",
-        "TRANSFORMERS_",
-        "TRITON_",
-        "WANDB_",
-        "XDG_",
-    ]
-)
-NAMES = tuple(
-    [
-        "CLICOLOR_FORCE",
-        "COLUMNS",
-        "FORCE_COLOR",
-        "GLIBC_TUNABLES",
-        "GROUP_RANK",
-        "LANG",
-        "LANGUAGE",
-        "LD_PRELOAD",
-        "LINES",
-        "LOCAL_RANK",
-        "LOCAL_WORLD_SIZE",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-        "NO_COLOR",
-        "RANK",
-        "TTY_COMPATIBLE",
-        "TTY_INTERACTIVE",
-        "WORLD_SIZE",
-    ]
-)
+PREFIXES = (
+    "CUDA_", "GLOO_", "HF_", "HUGGING", "HYDRA_", "KMP_", "LC_", "MALLOC_", "MEMLAB_", "MKL_", "MPL", "NCCL_",
+    "NUMEXPR_", "OMP_", "OPENBLAS_", "PL_", "PMI_", "PYTHON", "PYTORCH_", "SBATCH_", "SLURM_", "SRUN_", "SUBMITIT_",
+    "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "TRITON_", "WANDB_", "XDG_",
+)  # fmt: skip
+NAMES = (
+    "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "GLIBC_TUNABLES", "GROUP_RANK", "LANG", "LANGUAGE", "LD_PRELOAD",
+    "LINES", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NO_COLOR", "RANK", "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE", "WORLD_SIZE",
+)  # fmt: skip
 KEPT = ("SLURM_TESTS",)  # by which `make test-slurm` asks for the tests of SLURM
 
 

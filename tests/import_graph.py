@@ -27,9 +27,9 @@ FLOORS = (
     ("launchers", "sweep", "run", "reproduce"),
 )
 # What may import less than its floor allows. Reports are made from run folders alone, without models and without Hydra;
-# the command that asks for one has to compose it.
+# the command that asks for one composes its sweep.
 _REPORT = ("errors", "progress", "storage", "config.paths")
-ONLY = {"report": _REPORT, "report.__main__": (*_REPORT, "config")}
+ONLY = {"report": _REPORT, "report.__main__": (*_REPORT, "config", "processes")}
 
 
 @dataclass(frozen=True, order=True)

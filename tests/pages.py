@@ -29,12 +29,12 @@ def write_files(files: dict[str, str], folder: Path) -> None:
         path.write_text(content)
 
 
-def commands(page: Path) -> list[list[str]]:
-    """Return every `python -m memlab...` of a page, in code blocks and between backticks: module, then arguments.
+def commands(text: str) -> list[list[str]]:
+    """Return every `python -m memlab...` of a page's text, in code blocks and between backticks: module, arguments.
 
     $NAMES that the page sets itself are filled in; comments and `...` are left out.
     """
-    text = re.sub(r"\\\n\s*", "", page.read_text())
+    text = re.sub(r"\\\n\s*", "", text)
     found = [re.sub(r"\s+", " ", span) for span in re.findall(r"`(python -m memlab[^`]+)`", text)]
     lines = [line for line in text.splitlines() if "`" not in line and not line.lstrip().startswith("#")]
     found += [line[line.index("python -m memlab") :] for line in lines if "python -m memlab" in line]
@@ -48,8 +48,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def widest(found: list[list[str]]) -> list[list[str]]:
-    """Return each command once, without those whose points another one has as well, and with one seed of several."""
-    once = [[re.sub(r"^seed=.*", "seed=0", word) for word in command if word != "dry_run=true"] for command in found]
-    once = [list(command) for command in dict.fromkeys(map(tuple, once))]
-    sweeps = {"architecture=mixer,transformer", "seed=0"}
-    return [c for c in once if not any(set(c) < set(other) and {*other} - {*c} <= sweeps for other in once)]
+    """Return each command once, without seeds, and without commands whose points another one has as well."""
+    plain = [[word for word in command if not word.startswith(("seed=", "dry_run="))] for command in found]
+    once = [list(command) for command in dict.fromkeys(map(tuple, plain))]
+    return [c for c in once if [*c, "architecture=mixer,transformer"] not in once]

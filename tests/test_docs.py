@@ -26,11 +26,16 @@ GROUPS |= {"optimizer", "scale", "schedule", "tokenizer", "trainer"}
 SLOW = pytest.mark.slow  # tests/test_experiments.py runs the same experiments
 
 
+def readme_block() -> str:
+    (block,) = re.findall(r"^```bash\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
 def every_command() -> list[Any]:
-    """Return (page, command) for all pages, each command once."""
+    """Return (page, command) for all pages, each command once; those of README's block run for real below."""
     found = {}
     for page in PAGES:
-        for command in widest(commands(page)):
+        for command in widest(commands(page.read_text().replace(readme_block(), ""))):
             found.setdefault((page == EXTENDING, *command), (page, command))
     marked = ((pair, [SLOW] if pair[0].parent.parent == paths.experiments() else []) for pair in found.values())
     return [pytest.param(*pair, id=f"{name_of(pair[0])}: {' '.join(pair[1])}", marks=marks) for pair, marks in marked]
@@ -56,8 +61,6 @@ def test_a_command_of_a_page_is_understood(
     if module not in ("memlab.run", "memlab.reproduce"):
         options = parse(module, arguments, monkeypatch)
         arguments = getattr(options, "overrides", [])
-    elif any(argument.startswith("--") for argument in arguments):
-        return  # Hydra's own flags: the commands of README run for real below
     elif module == "memlab.reproduce":
         arguments = ["+experiment=copy", *arguments]
     if arguments:
@@ -69,8 +72,8 @@ def test_a_command_of_a_page_is_understood(
 
 def filled_in(word: str, corpus: Path) -> str:
     """Put something in place of what the reader is to fill in, and take the first of list|show."""
-    word = word.partition("|")[0]
-    return word.replace("=NAME", "=copy").replace("=FOLDER_OR_GLOB", f"={corpus}").replace("=FOLDER", f"={corpus}")
+    word = word.partition("|")[0].replace("*.jsonl.gz", "*.txt")
+    return word.replace("=NAME", "=copy").replace("FOLDER_OR_GLOB", str(corpus)).replace("FOLDER", str(corpus))
 
 
 def parse(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
@@ -93,7 +96,7 @@ def parse(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_pages_have_commands() -> None:
-    assert {name_of(page) for page in PAGES if commands(page)} >= {
+    assert {name_of(page) for page in PAGES if commands(page.read_text())} >= {
         "README.md",
         "docs/data.md",
         "docs/experiments.md",
@@ -146,8 +149,7 @@ def test_the_readme_is_short() -> None:
 
 def test_the_commands_of_the_readme_run(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """At smoke scale on the small corpus, one after another in one runs folder."""
-    (block,) = re.findall(r"```bash\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    found = [command for command in commands(README) if command[0] in block and " ".join(command[:2]) in block]
+    found = commands(readme_block())
     assert len(found) >= 6
     for module, *arguments in found:
         overrides = [] if "--help" in arguments else smoke(corpus, tmp_path)

@@ -14,6 +14,7 @@ import yaml
 
 from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan_all
+from memlab.data import BytePairEncoding, TextFiles, data_hash, prepare
 from memlab.models import CausalAttention, GeluMLP, Stack, StackDecoder, StackEncoder
 from memlab.reproduce import EXPERIMENTS
 from memlab.training.estimate import flops_per_step
@@ -82,7 +83,7 @@ def targets_shown() -> set[str]:
 
 
 def test_everything_on_the_page_trains_together(lab: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    (command,) = [command for command in commands(EXTENDING) if "scale=smoke" in command]
+    (command,) = [command for command in commands(EXTENDING.read_text()) if "scale=smoke" in command]
     run([*command, f"runs_dir={tmp_path}"], lab, environment, ROOT, lab)
     (folder,) = tmp_path.glob("stages/last_chunk-*")
     used = targets(yaml.safe_load((folder / "config.yaml").read_text()))
@@ -125,6 +126,25 @@ def test_an_architecture_of_ones_own_runs_in_every_experiment(
     for chain in plan_all(compose_sweep(given).configs):
         for job in chain.jobs:
             assert flops_per_step(job.stage) > 0
+
+
+def test_the_source_and_the_tokenizer_of_data_md_are_options(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the command line; tests/data/test_page.py looks at the tokens that they make."""
+    page = (ROOT / "docs" / "data.md").read_text()
+    python = re.findall(r"```python\n(\"{3}(\w+\.py): .*?)```", page, flags=re.DOTALL)
+    options = re.findall(r"```yaml\n(# (conf/\S+\.yaml): .*?)```", page, flags=re.DOTALL)
+    write_files({name: code for code, name in [*python, *options]}, tmp_path)
+    text, bpe = TextFiles(name="text", path=str(corpus), val=0.1), BytePairEncoding(vocab=300)
+    trained = prepare(text, bpe, tmp_path, data_hash(text, bpe))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("rows.csv").write_text("n,body\n1,one\n2,two\n")
+    source = ["data=csv_rows", "data.path=rows.csv", "data.column=body"]
+    tokenizer = ["tokenizer=trained_bpe", f"tokenizer.path={trained.path}/tokenizer.json", "tokenizer.vocab=300"]
+    (chain,) = plan_all(compose_sweep([SEARCH, "scale=smoke", *source, *tokenizer]).configs)
+    assert chain.jobs[0].stage.data["vocab"] == 300 and flops_per_step(chain.jobs[0].stage) > 0
 
 
 def test_an_option_with_a_name_of_memlabs_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

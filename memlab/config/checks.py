@@ -7,8 +7,10 @@ from memlab.errors import UserError
 
 Config = dict[str, Any]
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "dry_run": (False, True),
     "architecture.slots": ("fixed", "variable"),
     "encoder.freeze": (False, True, "blocks"),
+    "encoder.untrained": (False, True),
     "trainer.strategy": ("auto", "ddp", "fsdp"),
     "trainer.precision": ("32-true", "bf16-mixed", "bf16-true", "64-true"),
     "trainer.matmul_precision": ("highest", "high", "medium"),
@@ -16,52 +18,62 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.compile": (None, True, False),
     "trainer.cache_embeddings": (True, False),
 }
+# The scale's come first: others are made from them, and the message should have the key that was typed.
 POSITIVE = (
-    "scale.chunks",
-    "scale.chunk_length",
+    *(f"scale.{key}" for key in ("width", "encoder_width", "decoder_width", "matched_width", "layers", "taps")),
+    *(f"scale.{key}" for key in ("chunks", "chunk_length", "vocab", "batch_size", "encoder_batch_size", "longer")),
     "architecture.memories",
     "architecture.compression",
-    "trainer.batch_size",
-    "trainer.accumulate",
-    "trainer.devices",
-    "trainer.nodes",
-    "trainer.log_every",
-    "trainer.validate_every",
-    "trainer.checkpoint_every",
-    "trainer.validate_windows",
-    "trainer.evaluate_windows",
+    *(f"trainer.{key}" for key in ("batch_size", "accumulate", "devices", "nodes", "log_every")),
+    *(f"trainer.{key}" for key in ("validate_every", "checkpoint_every", "validate_windows", "evaluate_windows")),
     "tokenizer.vocab",
 )
 NATURAL = (
     "seed",
-    "encoder.skip",
+    "scale.heads",
     "trainer.workers",
     "trainer.free_running_windows",
     "trainer.restarts",
     "architecture.detach_every",
+    "architecture.causal_skip",
 )
-NUMBERS = ("optimizer.lr", "optimizer.weight_decay", "trainer.max_loss", "architecture.embedding_std")
 CACHED = ("32-true", "bf16-mixed")  # precisions that memories may be kept in
+NUMBERS = (
+    "scale.lr",
+    "scale.warmup",
+    "scale.embedding_std",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "trainer.max_loss",
+    "architecture.embedding_std",
+)
+NATURAL_OR_NULL = ("encoder.skip",)
+POSITIVE_OR_NULL = ("trainer.threads", "trainer.train_windows", "architecture.encoder.read_layers")
+NUMBERS_OR_NULL = ("trainer.clip", "schedule.warmup")
+NAMED = ("scale", "data", "architecture", "encoder", "curriculum", "objective")
+STAGE_KEYS = {"name", "start_from", "model", "objective", "steps", "batch_size", "lr", "warmup"}
 LARGEST_SEED = 2**63 - 1  # of torch's generators
+_MISSING = object()
 
 
 def check(config: Config) -> None:
     """Raise UserError for the first value that no composed config may have."""
+    _check_shape(config)
     for key, allowed in CHOICES.items():
         value = _at(config, key)
-        if not any(value is option or (isinstance(option, str) and value == option) for option in allowed):
-            raise UserError(f"{key}={value}: choose one of {', '.join(map(str, allowed))}")
-    for least, numbers in ((1, _positive(config)), (0, _natural(config))):
-        for key, value in numbers:
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"{key}={value}: choose a whole number of at least {least}")
+        if value is not _MISSING and not any(value is a or (isinstance(a, str) and value == a) for a in allowed):
+            raise UserError(f"{key}={shown(value)}: choose one of {', '.join(map(shown, allowed))}")
+    for key, value in _whole(config):
+        least, null = (1, key in POSITIVE_OR_NULL) if key in (*POSITIVE, *POSITIVE_OR_NULL) else (0, False)
+        _require_whole(key, value, least, null or key in NATURAL_OR_NULL)
+    for key, value in _numbers(config):
+        _require_number(key, value, key in NUMBERS_OR_NULL)
+    _check_stages(config)
     if config["seed"] > LARGEST_SEED:
         raise UserError(f"seed={config['seed']}: choose a seed below 2^63")
-    for key, value in _numbers(config):
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise UserError(f"{key}={value}: choose a number of at least 0")
-    if not isinstance(config["architecture"]["fill"], int | float):
-        raise UserError(f"architecture.fill={config['architecture']['fill']}: choose a number")
+    fill = _at(config, "architecture.fill")
+    if fill is not _MISSING and (not isinstance(fill, int | float) or isinstance(fill, bool)):
+        raise UserError(f"architecture.fill={shown(fill)}: choose a number")
     _check_heads(config)
     _check_devices(config)
     trainer = config["trainer"]
@@ -72,65 +84,135 @@ def check(config: Config) -> None:
         )
 
 
+def shown(value: Any) -> str:
+    """Return a value as it is typed on a command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_shape(config: Config) -> None:
+    """Raise UserError where a group or a choice is not what its options are."""
+    for group in NAMED:
+        _require_mapping(group, config[group])
+        if not isinstance(config[group].get("name"), str):
+            raise UserError(f"the option of {group} has no name: add a line to its file, name: NAME")
+    for group in ("data", "tokenizer", "objective", "optimizer", "schedule", "logger"):
+        _require_choice(group, config[group], group)
+    for part in ("encoder", "decoder"):
+        _require_choice(f"architecture.{part}", _at(config, f"architecture.{part}"))
+    evaluation = config["evaluation"]
+    _require_mapping("evaluation", evaluation)
+    for group in ("objective", "data"):
+        if evaluation.get(group) is not None:
+            _require_choice(f"evaluation.{group}", evaluation[group], group)
+    _require_mapping("evaluation.measures", evaluation.get("measures"))
+    for name, measure in evaluation["measures"].items():
+        _require_choice(f"evaluation.measures.{name}", measure, "measure")
+    for where, spec in _stages(config):
+        _require_mapping(where, spec)
+        if STAGE_KEYS - {*spec}:
+            raise UserError(f"{where} has no {', '.join(sorted(STAGE_KEYS - {*spec}))}: take an option of conf/stage")
+        for key in ("model", "objective"):
+            _require_choice(f"{where}.{key}", spec[key], key)
+        if not isinstance(spec["objective"].get("name"), str):
+            raise UserError(f"the option of {where}.objective has no name: add a line to its file, name: NAME")
+
+
+def _require_mapping(key: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise UserError(f"{key}={shown(value)}: it has keys of its own, so one value cannot take its place")
+
+
+def _require_choice(key: str, value: Any, group: str | None = None) -> None:
+    """Raise UserError unless a value has a `_target_`; `group` has the options for it."""
+    if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
+        at = "" if key == group else f"@{key}"
+        how = f"choose an option, {group}{at}=OPTION" if group else "it needs a _target_"
+        raise UserError(f"{key}={shown(value)} names no class: {how}")
+
+
 def _at(config: Config, key: str) -> Any:
-    """Return the value of a dotted key; None where a group of the user's own has no such key."""
+    """Return the value of a dotted key; _MISSING where a group of the user's own has no such key."""
     value: Any = config
     for name in key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or name not in value:
+            return _MISSING
+        value = value[name]
     return value
 
 
 def _stages(config: Config) -> Iterator[tuple[str, Config]]:
     for group in ("encoder", "curriculum"):
+        _require_mapping(f"{group}.stages", config[group].get("stages"))
         for name, spec in config[group]["stages"].items():
             yield f"{group}.stages.{name}", spec
 
 
-def _positive(config: Config) -> Iterator[tuple[str, Any]]:
-    yield from ((key, _at(config, key)) for key in POSITIVE)
-    if config["trainer"]["threads"] is not None:
-        yield "trainer.threads", config["trainer"]["threads"]
-    for where, spec in _stages(config):
-        yield f"{where}.steps", spec["steps"]
-        yield f"{where}.batch_size", spec["batch_size"]
+def _given(config: Config, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    yield from ((key, value) for key in keys if (value := _at(config, key)) is not _MISSING)
 
 
-def _natural(config: Config) -> Iterator[tuple[str, Any]]:
-    yield from ((key, _at(config, key)) for key in NATURAL)
+def _whole(config: Config) -> Iterator[tuple[str, Any]]:
+    yield from _given(config, (*POSITIVE, *NATURAL, *NATURAL_OR_NULL, *POSITIVE_OR_NULL))
+    for name, measure in config["evaluation"]["measures"].items():
+        if "windows" in measure:
+            yield f"evaluation.measures.{name}.windows", measure["windows"]
     for where, stack in _stacks(config):
         yield from ((f"{where}.{key}", stack[key]) for key in ("width", "layers") if key in stack)
-        mixer = stack.get("mixer")
-        if isinstance(mixer, dict):
-            yield from ((f"{where}.mixer.{key}", mixer[key]) for key in ("heads", "taps") if key in mixer)
+        for at, mixer in _mixers(where, stack):
+            yield from ((f"{at}.{key}", mixer[key]) for key in ("heads", "taps") if key in mixer)
 
 
 def _numbers(config: Config) -> Iterator[tuple[str, Any]]:
-    yield from ((key, value) for key in NUMBERS if (value := _at(config, key)) is not None)
-    if config["trainer"]["clip"] is not None:
-        yield "trainer.clip", config["trainer"]["clip"]
-    if (warmup := config["schedule"].get("warmup")) is not None:
-        yield "schedule.warmup", warmup
+    yield from _given(config, (*NUMBERS, *NUMBERS_OR_NULL))
+
+
+def _check_stages(config: Config) -> None:
     for where, spec in _stages(config):
-        yield f"{where}.lr", spec["lr"]
-        yield f"{where}.warmup", spec["warmup"] or 0
+        for key in ("steps", "batch_size"):
+            _require_whole(f"{where}.{key}", spec[key], 1, False)
+        _require_number(f"{where}.lr", spec["lr"], False)
+        _require_number(f"{where}.warmup", spec["warmup"], True)
+
+
+def _require_whole(key: str, value: Any, least: int, null: bool) -> None:
+    if value is None and null:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        more = ", or null" if null else ""
+        raise UserError(f"{key}={shown(value)}: choose a whole number of at least {least}{more}")
+
+
+def _require_number(key: str, value: Any, null: bool) -> None:
+    if value is None and null:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UserError(f"{key}={shown(value)}: choose a number of at least 0{', or null' if null else ''}")
 
 
 def _stacks(config: Config) -> Iterator[tuple[str, Config]]:
     for part in ("encoder", "decoder"):
-        stack = config["architecture"][part].get("stack")
+        stack = _at(config, f"architecture.{part}.stack")
         if isinstance(stack, dict):
             yield f"architecture.{part}.stack", stack
 
 
+def _mixers(where: str, stack: Config) -> Iterator[tuple[str, Config]]:
+    """Yield a stack's token mixers: one, or several that take turns from block to block."""
+    mixer = stack.get("mixer")
+    several = isinstance(mixer, list)
+    for number, item in enumerate(mixer if isinstance(mixer, list) else [mixer]):
+        if isinstance(item, dict):
+            yield f"{where}.mixer{f'.{number}' if several else ''}", item
+
+
 def _check_heads(config: Config) -> None:
     for where, stack in _stacks(config):
-        mixer = stack.get("mixer")
-        heads = mixer.get("heads") if isinstance(mixer, dict) else None
-        if heads and stack["width"] % heads:
-            raise UserError(
-                f"{where}: width={stack['width']} is not divisible by heads={heads};"
-                f" set scale.width or {where}.mixer.heads"
-            )
+        for at, mixer in _mixers(where, stack):
+            heads = mixer.get("heads")
+            if heads and "width" in stack and stack["width"] % heads:
+                raise UserError(
+                    f"{where}: width={stack['width']} is not divisible by heads={heads}; set scale.width or {at}.heads"
+                )
 
 
 def _check_devices(config: Config) -> None:

@@ -3,11 +3,22 @@
 import functools
 import importlib
 import inspect
-from typing import Any
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Union, get_args, get_origin
 
 from memlab.errors import UserError
 
 TARGET, PARTIAL = "_target_", "_partial_"
+# Annotations of plain values, and the classes of such values.
+PLAIN: dict[Any, Any] = {
+    int: int,
+    float: (int, float),
+    str: str,
+    bool: bool,
+    None: types.NoneType,
+    types.NoneType: types.NoneType,
+}
 
 
 def build(spec: Any, **more: Any) -> Any:
@@ -15,19 +26,15 @@ def build(spec: Any, **more: Any) -> Any:
 
     A mapping with `_target_` becomes a call of that name with the other keys and `more`; with `_partial_: true` it
     becomes a function that still takes arguments. Other mappings and lists are built item by item.
-    Raises UserError for a name that cannot be imported and a key that the target does not take.
+    Raises UserError for a name that cannot be imported, a key that the target does not take, and a plain value of
+    another type than the target's annotation says.
     """
-    if isinstance(spec, list):
-        return [build(item) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    given = {key: build(value) for key, value in spec.items() if key not in (TARGET, PARTIAL)}
-    if TARGET not in spec:
-        return given
-    target = locate(spec[TARGET])
-    _require_known(target, spec[TARGET], given)
-    call = functools.partial(target, **given, **more)
-    return call if spec.get(PARTIAL) else call()
+    return _build(spec, "", more)
+
+
+def verify(spec: Any) -> None:
+    """Raise UserError as `build` does, but call nothing: classes are imported and their signatures are read."""
+    _walk(spec, "")
 
 
 def locate(name: str) -> Any:
@@ -39,14 +46,81 @@ def locate(name: str) -> Any:
         raise UserError(f"_target_={name} cannot be imported: {error}") from None
 
 
-def _require_known(target: Any, name: str, given: dict[str, Any]) -> None:
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # written in C, without a signature
+def _build(spec: Any, where: str, more: dict[str, Any]) -> Any:
+    if isinstance(spec, list):
+        return [_build(item, _inside(where, str(number)), {}) for number, item in enumerate(spec)]
+    if not isinstance(spec, dict):
+        return spec
+    given = {key: _build(value, _inside(where, key), {}) for key, value in _keys(spec)}
+    if TARGET not in spec:
+        return given
+    target = locate(spec[TARGET])
+    _require_fitting(target, spec[TARGET], where, given)
+    call = functools.partial(target, **given, **more)
+    return call if spec.get(PARTIAL) else call()
+
+
+def _walk(spec: Any, where: str) -> None:
+    if isinstance(spec, list):
+        for number, item in enumerate(spec):
+            _walk(item, _inside(where, str(number)))
+    elif isinstance(spec, dict):
+        for key, value in _keys(spec):
+            _walk(value, _inside(where, key))
+        if TARGET in spec:
+            _require_fitting(locate(spec[TARGET]), spec[TARGET], where, dict(_keys(spec)))
+
+
+def _keys(spec: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in spec.items() if key not in (TARGET, PARTIAL)]
+
+
+def _inside(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _require_fitting(target: Any, name: str, where: str, given: dict[str, Any]) -> None:
+    """Compare the given keys and values with the target's signature."""
+    at = f"{name} ({where})" if where else name
+    if not callable(target):
+        raise UserError(f"_target_={at} is not a class or a function")
+    parameters = _parameters(target)
+    if parameters is None:
         return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    valid = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    valid = {p.name: p.annotation for p in parameters if p.kind in kinds}
     unknown = [key for key in given if key not in valid]
-    if unknown:
-        raise UserError(f"{name} does not take {', '.join(unknown)}. Valid keys: {', '.join(valid)}")
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise UserError(f"{at} does not take {', '.join(unknown)}. Valid keys: {', '.join(valid)}")
+    for key, value in given.items():
+        if not _fits(value, valid.get(key, Any)):
+            shown = "null" if value is None else value
+            raise UserError(f"{at}: {key}={shown} should be {inspect.formatannotation(valid[key])}")
+
+
+def _parameters(target: Any) -> list[inspect.Parameter] | None:
+    """Return the parameters of a class or function; None where it has no signature, as if written in C."""
+    for evaluate in (True, False):  # annotations may name what only type checkers import
+        try:
+            return list(inspect.signature(target, eval_str=evaluate).parameters.values())
+        except NameError:
+            continue
+        except (TypeError, ValueError):
+            return None
+    return None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value can be what an annotation says; True for annotations that say nothing about plain values."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if isinstance(value, dict):  # of a specification that is not built yet, or of plain keys
+        return hint not in PLAIN
+    if hint in PLAIN:
+        return isinstance(value, PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
+    if origin is Callable:
+        return callable(value)
+    return origin not in (list, tuple, Sequence) or isinstance(value, list | tuple)

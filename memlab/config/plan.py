@@ -27,6 +27,12 @@ class _Source:
     fingerprint: str
     place: int
     model: Config
+    skip: int | None = None  # positions left out where a finished causal model is read
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the stage's weights hold an encoder; a causal model's decoder becomes one."""
+        return self.model.get("encoder") is not None or "encoder" not in self.model
 
 
 def plan_all(composed: Iterable[DictConfig]) -> list[Chain]:
@@ -57,7 +63,8 @@ def plan(composed: DictConfig) -> Chain:
         "delimiter": tokenizer.delimiter,
     }
     encoder_jobs = list(_jobs(config, "encoder", data, None))
-    source = _source_of(encoder_jobs[-1]) if encoder_jobs else _finished_run(config, data)
+    finished = _finished_run(config, data)
+    source = _source_of(encoder_jobs[-1]) if encoder_jobs else finished
     _require_encoder(config, source)
     jobs = [*encoder_jobs, *_jobs(config, "curriculum", data, source)]
     if not jobs:
@@ -93,7 +100,7 @@ def _jobs(config: Config, group: str, data: Config, source: _Source | None) -> I
             objective=_spec(spec["objective"]),
             data=data,
             training=_training(config, spec),
-            start=_start(origin, None if before is None else model),
+            start=_start(where, model, origin, goes_on=before is not None),
             freeze_encoder=_freeze(config, where, model) if group == "curriculum" else False,
             place=0 if origin is None else origin.place + 1,
         )
@@ -108,16 +115,22 @@ def _source_of(job: Job) -> _Source:
     return _Source(job.folder.path, job.folder.fingerprint, job.stage.place, job.stage.model)
 
 
-def _start(origin: _Source | None, goes_on: Config | None) -> Config | None:
-    """Return whose weights a stage starts from, and which. `goes_on`: the model, if it goes on with an earlier stage's.
+def _start(where: str, model: Config, origin: _Source | None, *, goes_on: bool) -> Config | None:
+    """Return whose weights a stage starts from, and which of them: all, encoder or decoder.
 
-    Otherwise only the encoder is taken over.
+    `goes_on`: the stage goes on with an earlier one of its group; otherwise it only takes over the encoder.
     """
     if origin is None:
         return None
-    part = "encoder"
-    if goes_on is not None and goes_on["_target_"] == origin.model["_target_"]:
-        part = "decoder" if origin.model.get("encoder") and not goes_on.get("encoder") else "all"
+    part, reads = "encoder", model.get("encoder") is not None
+    if goes_on and model["_target_"] == origin.model["_target_"]:
+        part = "all" if origin.has_encoder == reads or "encoder" not in model else "decoder"
+    if part == "decoder" and reads:
+        raise UserError(f"{where}.start_from: {origin.path.name} has no encoder, this stage's model needs one")
+    if part == "encoder" and not origin.has_encoder:
+        raise UserError(f"{where}.start_from: {origin.path.name} has no encoder to start from")
+    if part == "encoder" and not reads:
+        raise UserError(f"{where}.model has no encoder that could start from {origin.path.name}: take encoder=none")
     return {"fingerprint": origin.fingerprint, "part": part}
 
 
@@ -138,12 +151,13 @@ def _encoder_of(config: Config, source: _Source) -> Config:
     """Return what makes memories out of a finished model's weights."""
     ours, model = config["architecture"]["encoder"], source.model
     if model.get("encoder") is not None:
-        encoder: Config = model["encoder"]
-        if encoder.get("memories", 1) != config["architecture"]["memories"]:
-            raise UserError(
-                f"the encoder of {source.path} makes {encoder['memories']} memories per chunk:"
-                f" set architecture.memories={encoder['memories']}"
-            )
+        encoder: Config = {**model["encoder"]}
+        for key in ("memories", "compression"):
+            asked, there = config["architecture"][key], encoder.get(key, 1)
+            if there != asked and (key == "memories" or asked != 1):
+                raise UserError(f"the encoder of {source.path} has {key}={there}: set architecture.{key}={there}")
+        if ours.get("skip") is not None:
+            encoder["skip"] = ours["skip"]
         return encoder
     if "encoder" in model or model["chunks"] != 1:
         raise UserError(
@@ -151,11 +165,13 @@ def _encoder_of(config: Config, source: _Source) -> Config:
             " causal encoder or of a retrieval encoder"
         )
     decoder = model["decoder"]
+    if "stack" not in decoder:
+        raise UserError(f"{source.path}: its decoder has no stack that could make memories")
     return {
         **ours,
         "stack": decoder["stack"],
         "embedding_std": decoder["embedding_std"],
-        "skip": config["architecture"]["causal_skip"],
+        "skip": source.skip if ours.get("skip") is None else ours["skip"],
     }
 
 
@@ -176,9 +192,12 @@ def _finished_run(config: Config, data: Config) -> _Source | None:
     """Return the run of encoder.run. Raises UserError unless its encoder can be used here."""
     if config["encoder"]["run"] is None:
         return None
+    if config["encoder"]["stages"]:
+        raise UserError("encoder.run and encoder.stages: take encoder=from_run, which has no stages")
     folder = RunFolder.open(Path(config["encoder"]["run"]))
     try:
         stage, fingerprint = Stage.read(folder), folder.read_finished()["fingerprint"]
+        skip = folder.read_config()["config"]["architecture"]["causal_skip"]
     except (OSError, KeyError, TypeError, json.JSONDecodeError, yaml.YAMLError):
         raise UserError(f"{folder.path}: config.yaml or finished.json cannot be read; train that stage again") from None
     length = config["scale"]["chunk_length"]
@@ -191,7 +210,7 @@ def _finished_run(config: Config, data: Config) -> _Source | None:
         raise UserError(
             f"the encoder of {folder.path} was trained on tokens of another text or tokenizer: use its data and vocab"
         )
-    return _Source(folder.path, fingerprint, stage.place, stage.model)
+    return _Source(folder.path, fingerprint, stage.place, stage.model, skip)
 
 
 def _spec(option: Config) -> Config:
@@ -208,6 +227,7 @@ def _training(config: Config, spec: Config) -> Config:
         "seed": config["seed"],
         "batch_size": spec["batch_size"],
         **{key: trainer[key] for key in ("accumulate", "precision", "clip")},
+        "windows": trainer["train_windows"],
         "optimizer": {**_spec(config["optimizer"]), "lr": spec["lr"]},
         "schedule": schedule,
     }

@@ -67,12 +67,22 @@ class TrainBatches(IterableDataset[Tensor]):
 
     seed, place: the permutation of an epoch depends on these and the epoch's number. place is the number of stages
     before this one in its chain, so that a stage does not repeat the order of the stage before it.
+    most: train on the first so many windows alone; None: on all.
     """
 
     def __init__(
-        self, windows: Windows, batch_size: int, *, seed: int, place: int, start: int = 0, total: int = 0
+        self,
+        windows: Windows,
+        batch_size: int,
+        *,
+        seed: int,
+        place: int,
+        start: int = 0,
+        total: int = 0,
+        most: int | None = None,
     ) -> None:
         windows.require(batch_size, "training")
+        self.count = len(windows) if most is None else min(most, len(windows))
         self.windows = windows
         self.batch_size = batch_size
         self.seed = seed
@@ -94,15 +104,14 @@ class TrainBatches(IterableDataset[Tensor]):
     def chosen(self, number: int) -> list[int]:
         """Return the numbers of a batch's windows."""
         places = range(number * self.batch_size, (number + 1) * self.batch_size)
-        count = len(self.windows)
-        return [int(self._permutation(place // count)[place % count]) for place in places]
+        return [int(self._permutation(place // self.count)[place % self.count]) for place in places]
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._epoch is None or self._epoch[0] != epoch:
             # Hashed, because numpy takes (2**32, 0) and (0, 1) for the same seed.
             digest = hashlib.sha256(f"{self.seed} {self.place} {epoch}".encode()).digest()
             generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-            self._epoch = epoch, generator.permutation(len(self.windows))
+            self._epoch = epoch, generator.permutation(self.count)
         return self._epoch[1]
 
 
@@ -132,9 +141,9 @@ class WindowDataModule(LightningDataModule):
     """Windows of a prepared corpus for a Trainer.
 
     window: tokens of data per row; seed, place: see TrainBatches; start_batch: where a resumed run continues;
-    total_batches: where training ends; val_windows: held-out windows of one validation; share: this process's
-    (rank, world) of the validation batches. Training batches are whole on every rank. Raises UserError for too little
-    text.
+    total_batches: where training ends; train_windows: train on the first so many alone (None: on all); val_windows:
+    held-out windows of one validation; share: this process's (rank, world) of the validation batches. Training batches
+    are whole on every rank. Raises UserError for too little text.
     """
 
     def __init__(
@@ -147,6 +156,7 @@ class WindowDataModule(LightningDataModule):
         place: int,
         total_batches: int,
         start_batch: int = 0,
+        train_windows: int | None = None,
         val_windows: int = 256,
         workers: int = 0,
         pin_memory: bool = False,
@@ -160,6 +170,7 @@ class WindowDataModule(LightningDataModule):
             place=place,
             start=start_batch,
             total=total_batches,
+            most=train_windows,
         )
         self.val_set = HeldOutBatches(Windows.of(prepared, "val", window), batch_size, val_windows, share)
         self.workers = workers

@@ -4,6 +4,7 @@ SLURM (srun) or torchrun starts them; on a single machine, memlab/processes/spaw
 takes the decisions. With a single process every function returns its input unchanged.
 """
 
+import atexit
 import os
 from contextlib import suppress
 from datetime import timedelta
@@ -83,6 +84,7 @@ def join(on_gpu: bool) -> None:
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     _group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    atexit.register(torch.distributed.destroy_process_group)  # gloo's threads can abort a process that ends with them
 
 
 def agreed(value: Value) -> Value:

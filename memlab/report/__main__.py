@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from memlab.config import paths
 from memlab.errors import UserError, fail
-from memlab.processes.environment import keep_caches_in
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
 from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
 from memlab.report.collect import Point, is_finished
 from memlab.report.of_sweep import NothingFinishedError, find_points, make_committed_report, make_sweep_report
+from memlab.storage.caches import keep_caches_in
 
 if TYPE_CHECKING:
     from memlab.config.compose import Sweep

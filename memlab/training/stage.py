@@ -95,6 +95,7 @@ def _data(job: Job, objective: Objective, prepared: Prepared, first: int) -> Win
         place=job.stage.place,
         start_batch=first,
         total_batches=training["steps"] * training["accumulate"],
+        train_windows=training["windows"],
         val_windows=settings["validate_windows"],
         workers=settings["workers"],
         pin_memory=torch.cuda.is_available(),

@@ -33,7 +33,8 @@ def test_a_source_and_a_tokenizer_of_one_s_own(corpus: Path, tmp_path: Path, mon
     (tmp_path / "rows.csv").write_text("n,body\n" + "\n".join(rows))
     source = built(source_yaml, tmp_path, source_code, path=str(tmp_path / "rows.csv"), column="body", val=0.25)
     trained = made(text_files(corpus), BPE, tmp_path / "data")
-    tokenizer = built(tokenizer_yaml, tmp_path, tokenizer_code, path=str(trained.path / "tokenizer.json"))
+    own = {"path": str(trained.path / "tokenizer.json"), "vocab": trained.vocab}
+    tokenizer = built(tokenizer_yaml, tmp_path, tokenizer_code, **own)
 
     assert data_hash(source, tokenizer) != data_hash(source, BytePairEncoding(vocab=300))
     prepared = made(source, tokenizer, tmp_path / "data")

@@ -66,7 +66,15 @@ def alone(memlab: Command, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make
 
 
-@pytest.mark.parametrize(("case", "processes"), [("hand_over", 2), ("hand_over", 4), ("retrieval", 2), ("combined", 4)])
+@pytest.mark.parametrize(
+    ("case", "processes"),
+    [
+        ("hand_over", 2),
+        ("retrieval", 2),
+        pytest.param("hand_over", 4, marks=pytest.mark.slow),
+        pytest.param("combined", 4, marks=pytest.mark.slow),
+    ],
+)
 def test_processes_together_train_as_one_does(
     memlab: Command, alone: Any, tmp_path: Path, case: str, processes: int
 ) -> None:

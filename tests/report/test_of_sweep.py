@@ -110,7 +110,7 @@ def test_a_damaged_provenance_is_one_line(tmp_path: Path, environment: dict[str,
 def test_sweeps_that_differ_late_in_long_overrides_have_reports_of_their_own(tmp_path: Path) -> None:
     """Wherever a name is cut, and in whatever letters the overrides are."""
     write_corpus(tmp_path / "text")
-    long = [f"optimizer.{value}" for value in ("weight_decay=0.01", "warmup=2", "clip=0.5")]
+    long = ["optimizer.weight_decay=0.01", "schedule.warmup=2", "trainer.clip=0.5"]
     long += [f"trainer.{name}_every=7" for name in ("log", "validate", "checkpoint")]
     long += ["trainer.accumulate=2", "trainer.batch_size=4", "trainer.max_loss=500", "trainer.restarts=1"]
     assert len("_".join(long)) > 200

@@ -36,6 +36,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     subprocess.run(["umount", "--lazy", str(point)], capture_output=True, check=False)
 
 
+@pytest.mark.slow  # test_any_write_may_fail
 def test_a_full_disk_is_said_and_after_some_room_it_goes_on(memlab: Command, mount: Mount, tmp_path: Path) -> None:
     runs = mount("size=2m")
     long = ("scale.width=64", "trainer.checkpoint_every=2")

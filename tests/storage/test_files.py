@@ -139,33 +139,37 @@ def test_any_write_of_a_checkpoint_may_fail(tmp_path: Path) -> None:
 
 # Peak memory of a process that saves a checkpoint of 192 MiB, frees it, and loads it again, in MiB.
 PEAK = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import torch
 from memlab.training.checkpoint import SealedCheckpointIO
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak():  # since the last call; ru_maxrss would begin with the peak of the process that started this one
+    found = re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(found[1]) // 1024
 path, io = Path(sys.argv[1]), SealedCheckpointIO()
 io.save_checkpoint({"weights": torch.ones(1000)}, path)
 io.load_checkpoint(path)  # what torch imports on the way
+peak()
 empty = peak()
 checkpoint = {"weights": torch.ones(48 * 2**20)}
 held = peak()
 io.save_checkpoint(checkpoint, path)
 saved = peak()
 del checkpoint
+peak()
 loaded = io.load_checkpoint(path)
 assert loaded["weights"].shape == (48 * 2**20,) and loaded["weights"].min() == loaded["weights"].max() == 1
-print(held - empty, saved - held, peak() - saved)
+print(held - empty, saved - empty, peak() - empty)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak in this way")
 def test_a_checkpoint_is_saved_and_loaded_without_a_copy_in_memory(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PEAK, str(tmp_path / "a.ckpt")], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    held, by_saving, by_loading = map(int, done.stdout.split())
-    assert held >= 180, "the checkpoint itself is seen in this number"
-    assert by_saving < 48 and by_loading < 48, "a copy would be 192 MiB"
+    held, saving, loading = map(int, done.stdout.split())
+    assert 180 < held < 240, "the checkpoint itself"
+    assert saving < 240 and loading < 240, "a copy would add 192 MiB"

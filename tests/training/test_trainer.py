@@ -195,8 +195,8 @@ def test_sharded_weights_train_as_whole_ones_do(
 ) -> None:
     """Two processes (gloo) resume one process's checkpoint under FSDP; losses, clipped steps and validations are alike.
 
-    The frozen encoder's weights, the model's first, have no optimizer state. Three batches of held-out windows cannot be
-    shared out evenly. FSDP runs on a CPU if it is told its device, all but gathering whole weights for a file, which
+    The frozen encoder's weights, the model's first, have no optimizer state. Three batches of held-out windows cannot
+    be shared out evenly. FSDP runs on a CPU if it is told its device, all but gathering whole weights for a file, which
     needs GPUs: the test ends there.
     """
     options = (

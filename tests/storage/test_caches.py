@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from memlab.processes.environment import keep_caches_in
+from memlab.storage.caches import keep_caches_in
 from tests.conftest import ROOT, smoke
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from memlab.processes.environment import keep_caches_in
+from memlab.storage.caches import keep_caches_in
 runs = Path(sys.argv[1])
 keep_caches_in(runs)
 import datasets, matplotlib, wandb
