@@ -1,7 +1,6 @@
 """All experiments, one after another: python -m memlab.reproduce [KEY=VALUE], with the overrides of memlab.run.
 
-All of them are composed and validated before the first one runs. What is finished is skipped, what was broken off
-goes on.
+All of them are composed and validated before the first one runs. Finished stages are reused, interrupted ones resume.
 """
 
 import sys
@@ -47,7 +46,7 @@ def main() -> None:
         command = [sys.executable, "-m", "memlab.run", f"+experiment={name}", *overrides]
         status = spawn.run(command)
         if status - 128 in ENDING:
-            raise SystemExit(status)  # it was told to stop, and so is this
+            raise SystemExit(status)  # a signal told the experiment to stop, and this command with it
         if status:
             failed.append(name)
     console.rule("done", align="left")
