@@ -119,7 +119,8 @@ def _compose(overrides: list[str]) -> Sweep:
     if arms and not any(key_of(o) == "arm" for o in given):
         defaults.insert(0, parse(f"arm={','.join(arms)}"))
     points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    # A command without arms and sweeps has one point, which is composed already.
+    composed = {_without_seeds(fixed): OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"])}
     configs = [_point(point, arms, composed) for point in points]
     as_it_is = {line_of(o) for o in defaults}
     changes = [line.lstrip("+") for o in given if (line := line_of(o)) not in as_it_is and not is_neutral(o)]
@@ -137,8 +138,8 @@ def _fixed(given: Sequence[Override]) -> list[str]:
 
 def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
     """Compose one point and resolve it. Points that differ in their seeds alone are composed once, into `composed`."""
-    seeds = [o for o in overrides if o.lstrip("+").startswith("seed=")]
-    others = tuple(o for o in overrides if o not in seeds)
+    others = _without_seeds(overrides)
+    seeds = [o for o in overrides if o not in others]
     if others not in composed:
         composed[others] = compose("config", overrides=[*_own_overrides(others, arms), *others])
     config = deepcopy(composed[others])
@@ -151,6 +152,10 @@ def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[
     if changes_objective and OmegaConf.select(config, "curriculum.name") != "single":
         raise UserError(f"objective= does nothing with curriculum={config.curriculum.name}: its stages have their own")
     return config
+
+
+def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
 
 
 def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
