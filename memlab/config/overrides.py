@@ -68,6 +68,12 @@ def parse(override: str) -> Override:
     return parsed
 
 
+def replacing_lists(override: str) -> list[str]:
+    """Return overrides that put a list of token mixers in the place of one mixer, which Hydra would not merge."""
+    match = re.match(r"(architecture\.[\w.]+\.mixer)=(\[.*)", override, re.DOTALL)
+    return [override] if match is None else [f"~{match[1]}", f"+{match[1]}={match[2]}"]
+
+
 def line_of(override: Override) -> str:
     """Return an override as it was typed."""
     assert override.input_line is not None
