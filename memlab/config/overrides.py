@@ -60,6 +60,8 @@ def parse(override: str) -> Override:
     except HydraException:
         raise UserError(explain_override(override)) from None
     key, value = key_of(parsed), override.partition("=")[2]
+    if not key:
+        raise UserError(explain_override(override))
     if parsed.is_sweep_override() and key in _NEVER_SWEPT:
         raise UserError(f"{override}: {key} takes one value per command. {explain_override(override)}")
     plain = value[:1] in "\"'" or isinstance(parsed.value(), str)
