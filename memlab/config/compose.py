@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memlab.config import paths
 from memlab.config.explain import explain_hydra
-from memlab.config.overrides import file_name, is_neutral, key_of, line_of, parse, shown
+from memlab.config.overrides import file_name, is_neutral, key_of, line_of, parse, replacing_lists, shown
 from memlab.config.stage import digest
 from memlab.errors import UserError
 
@@ -91,7 +91,7 @@ def expand_arms(overrides: Sequence[str]) -> list[str]:
     if len(chosen) > 1 or chosen[0].is_sweep_override():
         raise UserError(f"{line_of(chosen[-1])}: choose one arm to be shown")
     with _hydra():
-        arms = _arms(compose("config", overrides=_fixed(given)))
+        arms = _arms(_hydra_compose(_fixed(given)))
     return [*_of_arm(arms, str(chosen[0].value())), *overrides]
 
 
@@ -112,14 +112,15 @@ def _hydra() -> Iterator[None]:
 def _compose(overrides: list[str]) -> Sweep:
     given = [parse(override) for override in overrides]
     fixed = _fixed(given)
-    first = compose("config", overrides=fixed, return_hydra_config=True)
+    first = _hydra_compose(fixed, return_hydra_config=True)
     params = first.hydra.sweeper.get("params") or {}
     defaults = [parse(f"{key}={value}") for key, value in params.items()]
     arms = _arms(first)
     if arms and not any(key_of(o) == "arm" for o in given):
         defaults.insert(0, parse(f"arm={','.join(arms)}"))
     points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    # A command without arms and sweeps has one point, which is composed already.
+    composed = {_without_seeds(fixed): OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"])}
     configs = [_point(point, arms, composed) for point in points]
     as_it_is = {line_of(o) for o in defaults}
     changes = [line.lstrip("+") for o in given if (line := line_of(o)) not in as_it_is and not is_neutral(o)]
@@ -130,6 +131,10 @@ def _compose(overrides: list[str]) -> Sweep:
     return Sweep(overrides, changes, configs, launcher)
 
 
+def _hydra_compose(overrides: Iterable[str], **options: Any) -> DictConfig:
+    return compose("config", overrides=[word for o in overrides for word in replacing_lists(o)], **options)
+
+
 def _fixed(given: Sequence[Override]) -> list[str]:
     """Return the overrides that all points share. Arms come after them: the experiment is among them."""
     return [line_of(o) for o in given if not o.is_sweep_override() and key_of(o) != "arm"]
@@ -137,10 +142,10 @@ def _fixed(given: Sequence[Override]) -> list[str]:
 
 def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
     """Compose one point and resolve it. Points that differ in their seeds alone are composed once, into `composed`."""
-    seeds = [o for o in overrides if o.lstrip("+").startswith("seed=")]
-    others = tuple(o for o in overrides if o not in seeds)
+    others = _without_seeds(overrides)
+    seeds = [o for o in overrides if o not in others]
     if others not in composed:
-        composed[others] = compose("config", overrides=[*_own_overrides(others, arms), *others])
+        composed[others] = _hydra_compose([*_own_overrides(others, arms), *others])
     config = deepcopy(composed[others])
     if seeds:
         config.seed = parse(seeds[-1]).value()
@@ -151,6 +156,10 @@ def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[
     if changes_objective and OmegaConf.select(config, "curriculum.name") != "single":
         raise UserError(f"objective= does nothing with curriculum={config.curriculum.name}: its stages have their own")
     return config
+
+
+def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
 
 
 def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
@@ -194,7 +203,7 @@ def _trainer_changes(given: Sequence[Override], first: DictConfig) -> Iterator[s
     others = [o for o in given if key_of(o).split(".")[0] != "trainer"]
     if len(others) == len(given):
         return
-    usual = compose("config", overrides=_fixed(others))
+    usual = _hydra_compose(_fixed(others))
     for key in _TRAINED_WITH:
         if first.trainer[key] != usual.trainer[key]:
             yield f"trainer.{key}={first.trainer[key]}"

@@ -5,15 +5,15 @@ import re
 import shlex
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 
 def explain_hydra(error: Exception) -> str:
     """Return the message, with the keys that would have been valid where a key was not."""
     message = re.sub(r"\n\t_\w+(?=\n|$)", "", str(error).split("\nConfig search path")[0])  # _base is no option
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if not isinstance(cause, OmegaConfBaseException):
-        return message.strip()
+    if not isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return message.strip() if cause in (error, None) else f"{message.strip()}\n{cause}"
     key, parent = str(getattr(cause, "key", "") or ""), cause.parent_node
     if parent is None or not isinstance(parent, DictConfig) or key in parent:
         return message if cause is error else f"{message}\n{cause}"

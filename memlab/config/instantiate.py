@@ -57,7 +57,10 @@ def _build(spec: Any, where: str, more: dict[str, Any]) -> Any:
     target = locate(spec[TARGET])
     _require_fitting(target, spec[TARGET], where, given)
     call = functools.partial(target, **given, **more)
-    return call if spec.get(PARTIAL) else call()
+    if spec.get(PARTIAL):
+        return call
+    _require_complete(target, spec[TARGET], where, {*given, *more})
+    return call()
 
 
 def _walk(spec: Any, where: str) -> None:
@@ -96,6 +99,14 @@ def _require_fitting(target: Any, name: str, where: str, given: dict[str, Any]) 
         if not _fits(value, valid.get(key, Any)):
             shown = "null" if value is None else value
             raise UserError(f"{at}: {key}={shown} should be {inspect.formatannotation(valid[key])}")
+
+
+def _require_complete(target: Any, name: str, where: str, given: set[str]) -> None:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in _parameters(target) or [] if p.default is p.empty and p.kind not in kinds]
+    if missing := [key for key in needed if key not in given]:
+        at = f"{name} ({where})" if where else name
+        raise UserError(f"{at} needs {', '.join(missing)}: give it, or add _partial_: true where it is given later")
 
 
 def _parameters(target: Any) -> list[inspect.Parameter] | None:

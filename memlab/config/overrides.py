@@ -60,12 +60,20 @@ def parse(override: str) -> Override:
     except HydraException:
         raise UserError(explain_override(override)) from None
     key, value = key_of(parsed), override.partition("=")[2]
+    if not key:
+        raise UserError(explain_override(override))
     if parsed.is_sweep_override() and key in _NEVER_SWEPT:
         raise UserError(f"{override}: {key} takes one value per command. {explain_override(override)}")
     plain = value[:1] in "\"'" or isinstance(parsed.value(), str)
     if key in PLACES and not plain and Path(value).expanduser().exists():
         raise UserError(explain_override(override))
     return parsed
+
+
+def replacing_lists(override: str) -> list[str]:
+    """Return overrides that put a list of token mixers in the place of one mixer, which Hydra would not merge."""
+    match = re.match(r"(architecture\.[\w.]+\.mixer)=(\[.*)", override, re.DOTALL)
+    return [override] if match is None else [f"~{match[1]}", f"+{match[1]}={match[2]}"]
 
 
 def line_of(override: Override) -> str:

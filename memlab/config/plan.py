@@ -179,7 +179,8 @@ def _require_encoder(config: Config, source: _Source | None) -> None:
     encoder = config["encoder"]
     if encoder["freeze"] and source is None and not encoder["untrained"]:
         raise UserError(
-            "encoder.freeze needs encoder.stages or encoder.run; for random weights on purpose take encoder=untrained"
+            "encoder.freeze needs a trained encoder: take an option of encoder that has stages, or give the folder of a"
+            " finished run, encoder.run=FOLDER; for random weights on purpose take encoder=untrained"
         )
     compression = config["architecture"]["compression"]
     if compression > 1 and source is not None and "encoder" not in source.model:
