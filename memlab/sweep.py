@@ -16,9 +16,13 @@ from memlab.progress import console
 def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     """Build the model and the objective of every unfinished stage on shapes.
 
-    Raises UserError if one cannot be built, if a `_target_` does not take its keys, or if a report cannot tell two
-    points apart.
+    Raises UserError if one cannot be built, if a `_target_` does not take its keys, if a report cannot tell two points
+    apart, or for a launcher of Hydra's own.
     """
+    if sweep.launcher["name"] != "basic" and sweep.launcher["_target_"].startswith(("hydra.", "hydra_plugins.")):
+        raise UserError(
+            f"hydra/launcher={sweep.launcher['name']} cannot run memlab's points: take basic, local or slurm"
+        )
     if sweep.is_experiment:
         _require_distinct(chains)
     jobs = unfinished(chains)
@@ -108,8 +112,6 @@ def start_ranks(sweep: Sweep) -> None:
 
 
 def _launcher(spec: Config) -> Any:
-    if spec["_target_"].startswith(("hydra.", "hydra_plugins.")):
-        raise UserError(f"hydra/launcher={spec['name']} cannot run memlab's points: take basic, local or slurm")
     return build({key: value for key, value in spec.items() if key != "name"})
 
 
