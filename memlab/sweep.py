@@ -16,14 +16,15 @@ from memlab.progress import console
 def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     """Build the model and the objective of every unfinished stage on shapes.
 
-    Raises UserError if one cannot be built, if a `_target_` does not take its keys, if a report cannot tell two points
-    apart, or for a launcher of Hydra's own.
+    Raises UserError if one cannot be built, if a `_target_` does not take its keys, if the experiment has no claims or
+    its report could not tell two points apart, or for a launcher of Hydra's own.
     """
     if sweep.launcher["name"] != "basic" and sweep.launcher["_target_"].startswith(("hydra.", "hydra_plugins.")):
         raise UserError(
             f"hydra/launcher={sweep.launcher['name']} cannot run memlab's points: take basic, local or slurm"
         )
-    if sweep.is_experiment:
+    if sweep.experiment is not None:
+        _require_reportable(sweep.experiment)
         _require_distinct(chains)
     jobs = unfinished(chains)
     if not jobs:
@@ -42,6 +43,14 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
             }
         )
         flops_per_step(job.stage)
+
+
+def _require_reportable(experiment: str) -> None:
+    """Raise UserError for an experiment without claims, which would train and then have no report."""
+    from memlab.report.expected import load_expected
+    from memlab.report.writers import source
+
+    load_expected(source(experiment) / "expected.yaml")
 
 
 def unfinished(chains: Sequence[Chain]) -> list[Job]:

@@ -100,3 +100,14 @@ def test_a_launcher_of_hydra_s_own_is_refused_by_name(corpus: Path, tmp_path: Pa
     sweep = compose_sweep([*smoke(corpus, tmp_path), *other])
     with pytest.raises(UserError, match="take basic, local or slurm"):
         require_possible(sweep, plan_all(sweep.configs))
+
+
+def test_an_experiment_without_claims_is_refused_before_it_trains(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [_sweep]\nexperiment: mine\narms: {first: encoder=none objective=clm}\n"
+    )
+    search = f'hydra.searchpath=["file://{tmp_path / "conf"}"]'
+    sweep = compose_sweep([*smoke(corpus, tmp_path / "runs"), search, "+experiment=mine"])
+    with pytest.raises(UserError, match="no experiment 'mine'"):
+        require_possible(sweep, plan_all(sweep.configs))
