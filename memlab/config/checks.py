@@ -1,5 +1,6 @@
 """Values that no composed config may have, found before any work; without torch."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +43,7 @@ NUMBERS = (
     "scale.lr",
     "scale.warmup",
     "scale.embedding_std",
+    "schedule.warmup",
     "optimizer.lr",
     "optimizer.weight_decay",
     "trainer.max_loss",
@@ -49,7 +51,7 @@ NUMBERS = (
 )
 NATURAL_OR_NULL = ("encoder.skip",)
 POSITIVE_OR_NULL = ("trainer.threads", "trainer.train_windows", "architecture.encoder.read_layers")
-NUMBERS_OR_NULL = ("trainer.clip", "schedule.warmup")
+NUMBERS_OR_NULL = ("trainer.clip",)
 NAMED = ("scale", "data", "architecture", "encoder", "curriculum", "objective")
 STAGE_KEYS = {"name", "start_from", "model", "objective", "steps", "batch_size", "lr", "warmup"}
 LARGEST_SEED = 2**63 - 1  # of torch's generators
@@ -69,8 +71,8 @@ def check(config: Config) -> None:
     for key, value in _numbers(config):
         _require_number(key, value, key in NUMBERS_OR_NULL)
     _check_stages(config)
-    if config["seed"] > LARGEST_SEED:
-        raise UserError(f"seed={config['seed']}: choose a seed below 2^63")
+    if config.get("seed", LARGEST_SEED + 1) > LARGEST_SEED:
+        raise UserError(f"seed={shown(config.get('seed'))}: choose a seed below 2^63")
     fill = _at(config, "architecture.fill")
     if fill is not _MISSING and (not isinstance(fill, int | float) or isinstance(fill, bool)):
         raise UserError(f"architecture.fill={shown(fill)}: choose a number")
@@ -92,14 +94,14 @@ def shown(value: Any) -> str:
 def _check_shape(config: Config) -> None:
     """Raise UserError where a group or a choice is not what its options are."""
     for group in NAMED:
-        _require_mapping(group, config[group])
+        _require_mapping(group, config.get(group))
         if not isinstance(config[group].get("name"), str):
             raise UserError(f"the option of {group} has no name: add a line to its file, name: NAME")
     for group in ("data", "tokenizer", "objective", "optimizer", "schedule", "logger"):
-        _require_choice(group, config[group], group)
+        _require_choice(group, config.get(group), group)
     for part in ("encoder", "decoder"):
         _require_choice(f"architecture.{part}", _at(config, f"architecture.{part}"))
-    evaluation = config["evaluation"]
+    evaluation = config.get("evaluation", {})
     _require_mapping("evaluation", evaluation)
     for group in ("objective", "data"):
         if evaluation.get(group) is not None:
@@ -168,6 +170,9 @@ def _numbers(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _check_stages(config: Config) -> None:
     for where, spec in _stages(config):
+        name = spec["objective"]["name"] if spec["name"] is None else spec["name"]
+        if not re.fullmatch(r"[\w.-]+", str(name)):
+            raise UserError(f"{where}.name={name}: it names a folder, so take letters, digits and _ - .")
         for key in ("steps", "batch_size"):
             _require_whole(f"{where}.{key}", spec[key], 1, False)
         _require_number(f"{where}.lr", spec["lr"], False)

@@ -176,6 +176,8 @@ def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
 
 def _arms(config: DictConfig) -> dict[str, str]:
     """Return the experiment's arms: what each adds to the command line."""
+    if not isinstance(config.arms, DictConfig):
+        raise UserError("arms: name each arm, and what it adds to the command line, as in conf/experiment")
     return {str(name): str(line) for name, line in _plain(config.arms).items()}
 
 
@@ -195,7 +197,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _absolute(runs_dir: str | None) -> str:
     """Return the runs folder's absolute path; an empty one, as of an empty MEMLAB_RUNS, is `runs`."""
-    return str(Path(os.path.abspath(Path(runs_dir or "runs").expanduser())))
+    return str(Path(os.path.abspath(Path(str(runs_dir or "runs")).expanduser())))
 
 
 def _trainer_changes(given: Sequence[Override], first: DictConfig) -> Iterator[str]:

@@ -132,6 +132,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return hint not in PLAIN
     if hint in PLAIN:
         return isinstance(value, PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
-    if origin is Callable:
-        return callable(value)
-    return origin not in (list, tuple, Sequence) or isinstance(value, list | tuple)
+    if origin in (list, tuple, Sequence):
+        items = get_args(hint)[0] if origin is not tuple and get_args(hint) else Any
+        return isinstance(value, list | tuple) and all(_fits(item, items) for item in value)
+    return callable(value) if origin is Callable else True

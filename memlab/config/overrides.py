@@ -21,7 +21,7 @@ PLACES = {"data.path", "evaluation.data.path", "encoder.run"}
 # Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
 _NEUTRAL = {"logger", "runs_dir", "dry_run", "experiment", "scale", "trainer"}
 _NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/", "trainer.")
-_NEVER_SWEPT = {"runs_dir", "dry_run", "scale", "experiment"}
+_NEVER_SWEPT = {"runs_dir", "dry_run", "experiment"}
 
 
 def split_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -63,7 +63,8 @@ def parse(override: str) -> Override:
     if not key:
         raise UserError(explain_override(override))
     if parsed.is_sweep_override() and key in _NEVER_SWEPT:
-        raise UserError(f"{override}: {key} takes one value per command. {explain_override(override)}")
+        advice = f". {explain_override(override)}" if key == "runs_dir" else ""
+        raise UserError(f"{override}: {key} takes one value per command{advice}")
     plain = value[:1] in "\"'" or isinstance(parsed.value(), str)
     if key in PLACES and not plain and Path(value).expanduser().exists():
         raise UserError(explain_override(override))

@@ -195,7 +195,7 @@ def _finished_run(config: Config, data: Config) -> _Source | None:
         return None
     if config["encoder"]["stages"]:
         raise UserError("encoder.run and encoder.stages: take encoder=from_run, which has no stages")
-    folder = RunFolder.open(Path(config["encoder"]["run"]))
+    folder = RunFolder.open(Path(str(config["encoder"]["run"])).expanduser())
     try:
         stage, fingerprint = Stage.read(folder), folder.read_finished()["fingerprint"]
         skip = folder.read_config()["config"]["architecture"]["causal_skip"]

@@ -1,7 +1,7 @@
 """Loggers beside the run folder: Weights & Biases, offline or online, or none."""
 
 import secrets
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from memlab.config.instantiate import build
 from memlab.config.stage import Job
@@ -46,7 +46,9 @@ class WandbRuns:
     mode: offline or online; project, entity: as wandb takes them.
     """
 
-    def __init__(self, *, mode: str, project: str, entity: str | None = None) -> None:
+    def __init__(
+        self, *, mode: Literal["offline", "online", "disabled"], project: str, entity: str | None = None
+    ) -> None:
         self.mode: Any = mode
         self.project = project
         self.entity = entity
