@@ -32,6 +32,8 @@ def duration(seconds: float) -> str:
     """Format seconds: 4 -> 0:04, 3725 -> 1:02:05."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 72:
+        return f"{hours // 24:,} days"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 

@@ -29,6 +29,7 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     jobs = unfinished(chains)
     if not jobs:
         return
+    from memlab.training.build import require_trainable
     from memlab.training.estimate import flops_per_step
 
     for job in jobs:
@@ -43,6 +44,7 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
             }
         )
         flops_per_step(job.stage)
+        require_trainable(job)
 
 
 def _require_reportable(experiment: str) -> None:
@@ -130,8 +132,8 @@ def _require_distinct(chains: Sequence[Chain]) -> None:
         folder = chain.jobs[-1].folder.path
         if folders.setdefault(chain.label, folder) != folder:
             raise UserError(
-                f"two points are {chain.label}, which is what a report tells points apart by: sweep other values by one"
-                " command each; every changed sweep gets a report folder of its own"
+                f"two points have the same architecture, arm and seed ({chain.label}), so a report could not tell them"
+                " apart: run one command per value of anything else"
             )
 
 

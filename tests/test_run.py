@@ -59,6 +59,8 @@ def imported_by(
         (["+tokenizer.merges=9"], "memlab.data.BytePairEncoding does not take merges. Valid keys: vocab"),
         (["encoder=from_run", "encoder.run=/nowhere"], "not the folder of a finished run"),
         (["+experiment=copy_curriculum", "arm=curriculum,nothing"], "arm=nothing: this experiment has the arms"),
+        (["+model=recurrent"], "unknown key model."),
+        (["+foo=3"], "unknown key foo."),
         (["seed=["], """type 'seed="["'"""),
         (["seed=9223372036854775808"], "choose a seed below 2^63"),
         (["--config-name", "x"], "memlab has the flags --help"),
@@ -89,9 +91,11 @@ def test_a_mistake_gets_one_message_and_no_traceback(
         (["+architecture.encoder.depth=3"], "memlab.models.StackEncoder (model.encoder) does not take depth."),
         (["architecture.encoder.stack.mixer=deep"], "memlab.models.Stack (model.encoder.stack): mixer=deep should be"),
         (["architecture.memories=9"], "too short for memories=9"),
+        (["optimizer.betas=[0.9]"], "optimizer or schedule cannot take a step"),
+        (["objective@evaluation.objective=autoencode"], "needs a model that can regenerate"),
     ],
 )
-@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("dry_run", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_mistakes_that_only_a_class_sees_come_before_any_training(
     overrides: list[str], message: str, dry_run: bool, memlab: Command, tmp_path: Path
 ) -> None:
@@ -99,6 +103,13 @@ def test_mistakes_that_only_a_class_sees_come_before_any_training(
     assert result.returncode == 2
     assert message in result.stderr and "Traceback" not in text(result)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_runs_folder_under_a_file_is_one_message(memlab: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = memlab(runs=tmp_path / "file" / "runs")
+    assert result.returncode != 0
+    assert "choose another folder with runs_dir=" in result.stderr and "Traceback" not in text(result)
 
 
 def test_a_vocabulary_larger_than_the_text_supports(memlab: Command, tmp_path: Path) -> None:

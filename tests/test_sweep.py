@@ -111,3 +111,8 @@ def test_an_experiment_without_claims_is_refused_before_it_trains(corpus: Path, 
     sweep = compose_sweep([*smoke(corpus, tmp_path / "runs"), search, "+experiment=mine"])
     with pytest.raises(UserError, match="no experiment 'mine'"):
         require_possible(sweep, plan_all(sweep.configs))
+
+
+def test_a_point_that_is_asked_for_twice_is_one_point(corpus: Path, tmp_path: Path) -> None:
+    sweep = compose_sweep([*smoke(corpus, tmp_path), EXPERIMENT, "arm=no_memory", "seed=0,0,1"])
+    assert [chain.choices["seed"] for chain in plan_all(sweep.configs)] == [0, 1]

@@ -121,7 +121,7 @@ def _check_shape(config: Config) -> None:
 
 def _require_mapping(key: str, value: Any) -> None:
     if not isinstance(value, dict):
-        raise UserError(f"{key}={shown(value)}: it has keys of its own, so one value cannot take its place")
+        raise UserError(f"{key}={shown(value)}: this is a group of keys; set one of them, {key}.KEY=VALUE")
 
 
 def _require_choice(key: str, value: Any, group: str | None = None) -> None:

@@ -1,5 +1,6 @@
 """From a command line to the composed configs of every point of its sweep, without torch."""
 
+import difflib
 import os
 import re
 import shlex
@@ -24,7 +25,11 @@ from memlab.config.stage import digest
 from memlab.errors import UserError
 
 _TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows")  # what of the trainer shapes weights
-POINTS = {"architecture", "arm", "seed"}  # what an experiment sweeps
+SWEPT = {"architecture", "arm", "seed"}  # what an experiment sweeps
+KEYS = {
+    *("architecture", "arm", "arms", "curriculum", "data", "dry_run", "encoder", "evaluation", "experiment", "logger"),
+    *("objective", "optimizer", "runs_dir", "scale", "schedule", "seed", "tokenizer", "trainer"),
+}
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
 
@@ -57,7 +62,7 @@ class Sweep:
     @property
     def other_changes(self) -> list[str]:
         """Return those that do not just say how many of the experiment's points to run."""
-        return [change for change in self.changes if change.split("=")[0] not in POINTS]
+        return [change for change in self.changes if change.split("=")[0] not in SWEPT]
 
     @property
     def command(self) -> str:
@@ -152,6 +157,10 @@ def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[
     config.runs_dir = _absolute(config.runs_dir)
     config.arms = {}
     OmegaConf.resolve(config)
+    if unknown := sorted({str(key) for key in config} - KEYS):
+        close = difflib.get_close_matches(unknown[0], sorted(KEYS), 1)
+        guess = f" Did you mean {close[0]}?" if close else ""
+        raise UserError(f"unknown key {unknown[0]}.{guess} Valid keys: {', '.join(sorted(KEYS))}")
     changes_objective = any(re.match(r"\+*objective[.=]", o) for o in overrides)
     if changes_objective and OmegaConf.select(config, "curriculum.name") != "single":
         raise UserError(f"objective= does nothing with curriculum={config.curriculum.name}: its stages have their own")

@@ -37,7 +37,9 @@ class _Source:
 
 def plan_all(composed: Iterable[DictConfig]) -> list[Chain]:
     """Return the chain of every point of a command. Raises UserError as `plan` does."""
-    chains = [plan(config) for config in composed]
+    planned = [plan(config) for config in composed]
+    # A point that is asked for twice is one point.
+    chains = list({(chain.label, chain.jobs[-1].folder.path): chain for chain in planned}.values())
     arms: dict[Path, dict[str, None]] = {}
     for chain in chains:
         for job in chain.jobs:
@@ -159,7 +161,7 @@ def _encoder_of(config: Config, source: _Source) -> Config:
         if ours.get("skip") is not None:
             encoder["skip"] = ours["skip"]
         return encoder
-    if "encoder" in model or model["chunks"] != 1:
+    if "encoder" in model or model.get("chunks") != 1 or "decoder" not in model:
         raise UserError(
             f"{source.path} has no encoder of single chunks: choose the run of an autoencoder, of a memory model, of a"
             " causal encoder or of a retrieval encoder"
@@ -170,7 +172,7 @@ def _encoder_of(config: Config, source: _Source) -> Config:
     return {
         **ours,
         "stack": decoder["stack"],
-        "embedding_std": decoder["embedding_std"],
+        "embedding_std": decoder.get("embedding_std", config["architecture"]["embedding_std"]),
         "skip": source.skip if ours.get("skip") is None else ours["skip"],
     }
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memlab.config.stage import Stage
+from memlab.data.codec import CODEC_FILES
 from memlab.runs.state import DAMAGE, FAILED, STALE, STOPPED, State, config_of
 from memlab.storage.files import is_whole, read_json
 from memlab.storage.run_folder import RunFolder
-
-TEXT_FILES = ("tokenizer.json", "token_bytes.npy")  # with them a run folder can encode text by itself
 
 
 def problems(state: State) -> Iterator[str]:
@@ -30,7 +29,7 @@ def _finished(folder: RunFolder) -> Iterator[str]:
         yield "config.yaml cannot be read"
     elif not _is_named_rightly(folder, config["stage"]):
         yield "config.yaml is not of the stage that the folder is named after (or of an older version of memlab)"
-    for name in TEXT_FILES:
+    for name in CODEC_FILES:  # with them a run folder can encode text by itself
         if not (folder.path / name).is_file():
             yield f"{name} is missing"
     try:

@@ -2,7 +2,7 @@
 
 runs/stages/<stage>-<fingerprint>/
     config.yaml         the stage, the composed config that asked for it, and the arms that did
-    tokenizer.json, token_bytes.npy, codec.json    what turns text into the stage's tokens and back
+    tokenizer.json, token_bytes.npy, special_tokens.json    what turns text into the stage's tokens and back
     .lock               who works on it, while somebody does
     failed.json         {"error"} that ended the last attempt, if one did
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
@@ -136,7 +136,7 @@ class RunFolder:
         return str(read_json(path)["id"])
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows by step. Of one that two processes wrote (memlab/storage/lock.py) the later is left out."""
+        """Rows by step. If two processes wrote the same row (memlab/storage/lock.py), the first one counts."""
         if not self.metrics.is_file():
             return []
         rows: dict[Any, dict[str, Any]] = {}

@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memlab.config.instantiate import build
-from memlab.config.stage import Config, Stage
+from memlab.config.stage import Config, Job, Stage
 from memlab.errors import UserError
 from memlab.models import LanguageModel
 from memlab.objectives import Layout, Objective
@@ -35,6 +35,26 @@ def build_objective(spec: Config, stage: Stage) -> Objective:
         raise UserError(f"{spec['_target_']} is no objective: derive it from memlab.objectives.Objective")
     objective.window(layout_of(stage))
     return objective
+
+
+def require_trainable(job: Job) -> None:
+    """Raise UserError if an objective that the model is measured by does not fit it, or the optimizer its values."""
+    with torch.device("meta"):
+        model, _ = build_stage(job.stage)
+        for evaluation in job.evaluations:
+            build_objective(evaluation.settings["objective"], job.stage).require(model)
+    training = job.stage.training
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        build(training["optimizer"])([parameter]).step()
+        build(training["schedule"])(0, training["steps"])
+    except UserError:
+        raise
+    except Exception as error:  # whatever a library says of a value
+        raise UserError(
+            f"optimizer or schedule cannot take a step with these values ({error}): see optimizer= and schedule="
+        ) from None
 
 
 def layout_of(stage: Stage) -> Layout:

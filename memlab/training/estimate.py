@@ -65,7 +65,7 @@ def _flops_per_window(stage_values: str) -> float:
 
 def seconds_left(jobs: Collection[Job]) -> float:
     """Return the seconds that training the unfinished stages takes on this machine."""
-    pace = seconds_per_flop(finished_runs(jobs))
+    pace = seconds_per_flop(finished_runs(jobs), smallest_step(jobs))
     return pace * sum(flops_per_step(job.stage) * steps_left(job) for job in jobs)
 
 
@@ -77,18 +77,27 @@ def steps_left(job: Job) -> int:
     return int(job.stage.training["steps"]) - (job.folder.step_of(files[0]) if files else 0)
 
 
-def seconds_per_flop(finished: Iterable[Path]) -> float:
-    """Return the median of finished runs on a machine like this one; without any, a guess from a matrix product."""
+def seconds_per_flop(finished: Iterable[Path], least: float = 0.0) -> float:
+    """Return the median of finished runs on a machine like this one; without any, a guess from a matrix product.
+
+    least: operations per step below which a run does not count: tiny models spend their time on other things.
+    """
     costs = []
     for folder in finished:
         try:
             provenance = read_json(folder / "provenance.json")
-            if provenance["hardware"] == hardware() and provenance["threads"] == torch.get_num_threads():
+            alike = provenance["hardware"] == hardware() and provenance["threads"] == torch.get_num_threads()
+            if alike and provenance["flops"] >= least * provenance["steps"]:
                 costs.append(float(provenance["seconds"] / provenance["flops"]))
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
             continue  # a damaged file; `python -m memlab.runs verify` reports it
     costs = [cost for cost in costs if 0 < cost < math.inf]
     return median(costs) if costs else 1 / (FIRST_GUESS * _matmul_flops())
+
+
+def smallest_step(jobs: Iterable[Job]) -> float:
+    """Return a quarter of the operations of the cheapest stage's step: runs below it tell nothing about these jobs."""
+    return min((flops_per_step(job.stage) for job in jobs), default=0.0) / 4
 
 
 def finished_runs(jobs: Iterable[Job]) -> list[Path]:

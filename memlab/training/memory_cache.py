@@ -24,7 +24,7 @@ def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> Kno
         return None
     precision = job.stage.training["precision"]
     windows = batches.windows
-    content = digest_of(model, [job.stage.model["encoder"], job.stage.data, windows.window, precision])
+    content = digest_of(model, [job.stage.model["encoder"], model.length, job.stage.data, windows.window, precision])
     folder = Path(job.config["runs_dir"]) / "embeddings"
     cache = MemoryCache(folder / content, model, len(windows), windows.window // model.length)
     return lambda number, tokens, part: cache.memories(batches.chosen(number)[part], tokens[part])

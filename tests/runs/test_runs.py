@@ -96,6 +96,7 @@ def _add_up_wrongly(path: Path) -> None:
         (lambda path: _flip(path / "model.safetensors"), "not those that were written"),
         (lambda path: (path / "model.safetensors").unlink(), "cannot be read"),
         (lambda path: (path / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+        (lambda path: (path / "special_tokens.json").unlink(), "special_tokens.json is missing"),
         (lambda path: (path / SCORE).write_text("{"), f"{SCORE} cannot be read"),
         (lambda path: (path / SCORE).write_text("{}"), f"{SCORE} cannot be read"),
         (lambda path: _add_up_wrongly(path / SCORE), f"{SCORE}: its windows do not add up"),

@@ -49,7 +49,8 @@ def test_a_shared_stage_counts_once(corpus: Path, tmp_path: Path) -> None:
 
 def finished(folder: Path, seconds: float, flops: float) -> Path:
     """Make a folder with the provenance of a run on this machine."""
-    provenance = {"hardware": hardware(), "threads": torch.get_num_threads(), "seconds": seconds, "flops": flops}
+    cost = {"seconds": seconds, "flops": flops, "steps": 1}
+    provenance = {"hardware": hardware(), "threads": torch.get_num_threads(), **cost}
     write_json(folder / "provenance.json", provenance)
     return folder
 
@@ -57,6 +58,11 @@ def finished(folder: Path, seconds: float, flops: float) -> Path:
 def test_the_median_of_finished_runs_tells_the_pace(tmp_path: Path) -> None:
     folders = [finished(tmp_path / str(seconds), seconds, 2.0) for seconds in (1.0, 4.0, 30.0)]
     assert seconds_per_flop(folders) == 2.0
+
+
+def test_runs_of_tiny_models_do_not_tell_the_pace_of_large_ones(tmp_path: Path) -> None:
+    folders = [finished(tmp_path / "tiny", 1.0, 1.0), finished(tmp_path / "large", 10.0, 100.0)]
+    assert seconds_per_flop(folders, least=50.0) == 0.1
 
 
 def test_without_finished_runs_a_matrix_product_tells_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
