@@ -10,6 +10,8 @@ _DISK = {
     errno.EROFS: "the disk is read-only: choose another folder with runs_dir=",
     errno.EACCES: "no permission to write there: choose another folder with runs_dir=",
     errno.ESTALE: "the network folder went away: mount it again",
+    errno.ENOTDIR: "a file lies where a folder should be: choose another folder with runs_dir=",
+    errno.EEXIST: "a file lies where a folder should be: choose another folder with runs_dir=",
 }
 
 
@@ -29,7 +31,7 @@ def explain(error: BaseException) -> str | None:
     if is_disk_trouble(error):
         assert isinstance(error, OSError) and error.errno is not None
         where = f" ({error.filename})" if error.filename else ""
-        return f"{_DISK[error.errno]}{where}, then run the same command again: it goes on from the last checkpoint"
+        return f"{_DISK[error.errno]}{where}, then run the same command again: it resumes from the last checkpoint"
     if _out_of_memory(error):
         return (
             "out of memory: halve trainer.batch_size and double trainer.accumulate (the same windows per step, half the"

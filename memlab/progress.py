@@ -1,5 +1,7 @@
-"""Progress bars on a terminal, a plain line now and then in a log file."""
+"""Output: a console for every terminal, progress bars on a terminal, a plain line now and then in a log file."""
 
+import io
+import sys
 import time
 from types import TracebackType
 
@@ -7,21 +9,36 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+
+def _replace_unprintable() -> None:
+    """Let standard output print "?" for a character that it cannot encode, instead of raising UnicodeEncodeError.
+
+    This happens with LANG=C, with PYTHONIOENCODING=ascii, and for file names that are not valid text. Standard error
+    escapes such characters by default, and rich draws its tables and bars in ASCII where it has to.
+    """
+    stream = sys.stdout  # None where it was closed
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+        stream.reconfigure(errors="replace")
+
+
+_replace_unprintable()
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
-    console = Console(highlight=False, soft_wrap=True, width=140)  # a log file has room for tables
-LINE_EVERY = 15.0  # seconds between two lines where there is no terminal
+    console = Console(highlight=False, soft_wrap=True, width=140)  # a log file has room for wide tables
+LINE_EVERY = 15.0  # seconds between two lines of progress where there is no terminal
 
 
 def duration(seconds: float) -> str:
-    """4 -> 0:04, 3725 -> 1:02:05."""
+    """Format seconds: 4 -> 0:04, 3725 -> 1:02:05."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 72:
+        return f"{hours // 24:,} days"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Bar:
-    """One line of a `Bars`: `update(done, note)` moves it; the time left follows from the share done."""
+    """One line of a `Bars`. `update(done, note)` moves it; the time left is estimated from the pace so far."""
 
     def __init__(self, owner: "Bars", name: str, total: float, done: float, elapsed: float) -> None:
         self._owner = owner
@@ -44,7 +61,7 @@ class Bar:
 
     @property
     def left(self) -> str:
-        """The time left, as far as the pace up to now tells it."""
+        """The time left at the pace so far; "?" before there is one."""
         first = 0.0 if self._elapsed_before else self._first
         if self.done <= first:
             return "?"
@@ -57,7 +74,7 @@ class Bar:
 
 
 class Bars:
-    """Several bars shown together while the `with` lasts. Nothing is shown in the first `after` seconds."""
+    """Several bars, shown together during a `with` block, but not in its first `after` seconds."""
 
     def __init__(self, after: float = 0.0) -> None:
         self._bars: list[Bar] = []
@@ -66,7 +83,7 @@ class Bars:
         self._live: Progress | None = None
 
     def bar(self, name: str, total: float, done: float = 0.0, elapsed: float = 0.0) -> Bar:
-        """`elapsed`: seconds that went into `done` before this bar was made (0: `done` does not tell the pace)."""
+        """Add a bar. elapsed: seconds that `done` has taken so far; 0: unknown, so that the pace counts from now on."""
         bar = Bar(self, name, total, done, elapsed)
         self._bars.append(bar)
         return bar
@@ -79,6 +96,7 @@ class Bars:
             self._live.stop()
 
     def refresh(self, changed: Bar) -> None:
+        """Show a bar that has changed."""
         now = time.monotonic()
         if now < self._show_at:
             return

@@ -1,7 +1,6 @@
 """All experiments, one after another: python -m memlab.reproduce [KEY=VALUE], with the overrides of memlab.run.
 
-All of them are composed and validated before the first one runs. What is finished is skipped, what was broken off
-goes on.
+All of them are composed and validated before the first one runs. Finished stages are reused, interrupted ones resume.
 """
 
 import sys
@@ -10,7 +9,8 @@ from rich.table import Table
 
 from memlab.config import paths
 from memlab.config.compose import Sweep, compose_sweep
-from memlab.config.plan import Job, plan
+from memlab.config.plan import plan_all
+from memlab.config.stage import Job
 from memlab.errors import fail
 from memlab.processes import spawn
 from memlab.processes.signals import ENDING
@@ -46,7 +46,7 @@ def main() -> None:
         command = [sys.executable, "-m", "memlab.run", f"+experiment={name}", *overrides]
         status = spawn.run(command)
         if status - 128 in ENDING:
-            raise SystemExit(status)  # it was told to stop, and so is this
+            raise SystemExit(status)  # a signal told the experiment to stop, and this command with it
         if status:
             failed.append(name)
     console.rule("done", align="left")
@@ -60,7 +60,7 @@ def main() -> None:
 
 def _jobs(sweep: Sweep) -> dict[str, Job]:
     """The stages of a sweep by run folder, each once."""
-    return {str(job.folder.path): job for config in sweep.configs for job in plan(config)}
+    return {str(job.folder.path): job for chain in plan_all(sweep.configs) for job in chain.jobs}
 
 
 def _print_plan(jobs: dict[str, dict[str, Job]]) -> None:

@@ -1,18 +1,36 @@
-"""Runs of the command line on a small corpus of its own, one runs folder per test session and worker."""
+"""What all tests share: an environment of their own, a small corpus, and the command line run on it."""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.environment import isolate
+
+isolate(os.environ)  # before a test module imports anything that reads it; subprocesses inherit it
 
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # Words that the standard library's source has, so that a vocabulary of 300 tokens can be reached.
 _LINES = [f"def function_{i}(self, value={i}):\n    return self.items[{i % 7}] + value * {i}\n" for i in range(40)]
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_behind() -> Iterator[None]:
+    """Undo what a test changes in its process: environment, current folder, and how torch computes."""
+    environment, folder = dict(os.environ), Path.cwd()
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(False)  # memlab.processes.cpu sets it
 
 
 @pytest.fixture(scope="session")
@@ -25,19 +43,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs folder that tests share where they do not care what is in it."""
+    """A runs folder for tests that do not care what is in it."""
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """One thread, this checkout's code, nothing sent anywhere."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "COLUMNS": "160"}
+    """The environment of a subprocess: that of the tests, with this checkout's code."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="session")
 def memlab(corpus: Path, environment: dict[str, str]) -> Command:
-    """memlab(*overrides, runs=folder): `python -m memlab.run` at smoke scale on the small corpus."""
+    """memlab(*overrides, runs=folder): run `python -m memlab.run` at smoke scale on the small corpus."""
 
     def call(*overrides: str, runs: Path, module: str = "memlab.run") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -62,7 +80,8 @@ def smoke(corpus: Path, runs: Path) -> list[str]:
     return ["scale=smoke", "data=text_files", f"data.path={corpus}", f"runs_dir={runs}", "logger=none"]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+    """Wait until a condition is true. The limit is generous: the machine may be busy with other work."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"

@@ -1,7 +1,8 @@
-"""kill -9 at random moments over a smoke experiment: python -m tests.faults [--kills 100] [--seed 0].
+"""Kill a small experiment with kill -9 at random moments: python -m tests.faults [--kills 100] [--seed 0].
 
-A round runs the experiment, kills it, runs it again, until it comes to its end; rounds go on until there were enough
-kills. Of every round: no folder unusable, nothing trained twice that had finished, the weights of an undisturbed run.
+A round runs the experiment, kills it and runs it again, until it ends by itself; rounds follow until there were enough
+kills. Every round asks that all folders are usable, that nothing finished was trained again, and that the weights are
+those of an undisturbed run.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from memlab.runs.state import run_folders, state_of
 from memlab.runs.verify import problems
 from tests.conftest import ROOT, smoke, write_corpus
 
-# Two arms that share an encoder, a curriculum of two stages, checkpoints at every other step: much to break off.
+# Two arms that share an encoder, a curriculum of two stages, a checkpoint at every other step: much to interrupt.
 EXPERIMENT = (
     "+experiment=copy_curriculum",
     "arm=direct_copy,blank_copy,curriculum",
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def run(kills: int, chance: random.Random) -> Counter[str]:
-    """What happened, counted. Raises AssertionError at the first thing that must not happen."""
+    """Return what happened, counted. Raises AssertionError at the first thing that must not happen."""
     counts: Counter[str] = Counter(kills=0)
     with tempfile.TemporaryDirectory() as name:
         corpus = Path(name, "corpus")
@@ -63,7 +64,7 @@ def _round(
     corpus: Path, runs: Path, expected: dict[str, bytes], whole: float, kills: int, chance: random.Random,
     counts: Counter[str],
 ) -> None:  # fmt: skip
-    finished: dict[Path, int] = {}  # weights of finished stages, and when they were written
+    finished: dict[Path, int] = {}  # when the weights of finished stages were written
     while True:
         process = _start(corpus, runs)
         try:
@@ -86,14 +87,14 @@ def _round(
 
 def _start(corpus: Path, runs: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "memlab.run", *smoke(corpus, runs), *EXPERIMENT]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # tests.conftest has removed what the user has set
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
 def _doing(runs: Path) -> str:
-    """What the process was at when it was killed, as far as its files tell."""
+    """Return what the process was doing when it was killed, as far as its files tell."""
     if any(folder.lock.exists() for folder in run_folders(runs)):
         return "a stage"
     return "start-up or between stages"

@@ -1,98 +1,160 @@
-"""The documentation's code is run as it stands."""
+"""Every page: its commands compose and plan, its links lead somewhere, its lines are short. README runs for real."""
 
-import importlib.util
+import argparse
+import importlib
 import json
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from memlab.config import paths
 from memlab.config.compose import compose_sweep
-from memlab.config.plan import plan
-from memlab.models import Stack
-from memlab.sweep import make_sweep_report
-from memlab.training.estimate import Workload
-from memlab.training.pipeline import run_chain
+from memlab.config.plan import plan_all
+from memlab.training.dry_run import print_plan
 from tests.conftest import ROOT, smoke
+from tests.pages import EXTENDING, PAGES, commands, name_of, shown_files, widest, write_files
+
+LONGEST_LINE = 120
+README = ROOT / "README.md"
+# Groups of README's table. The others are parts of these: bridge, model, stack, stage, tuned.
+GROUPS = {"architecture", "curriculum", "data", "encoder", "hydra/launcher", "logger", "measure", "objective"}
+GROUPS |= {"optimizer", "scale", "schedule", "tokenizer", "trainer"}
+SLOW = pytest.mark.slow  # tests/test_experiments.py runs the same experiments
 
 
-def blocks(document: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / document).read_text(), flags=re.DOTALL)
+def readme_block() -> str:
+    (block,) = re.findall(r"^```bash\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return str(block)
 
 
-def test_adding_a_mixer(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,), (option,) = blocks("adding-a-mixer.md", "python"), blocks("adding-a-mixer.md", "yaml")
-    (tmp_path / "average.py").write_text(code)
-    specification = importlib.util.spec_from_file_location("memlab.models.average", tmp_path / "average.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    monkeypatch.setitem(sys.modules, "memlab.models.average", module)
-    shutil.copytree(paths.conf(), tmp_path / "conf")
-    (tmp_path / "conf" / "architecture" / "average.yaml").write_text(option)
-    monkeypatch.setattr(paths, "conf", lambda: tmp_path / "conf")
-
-    stack = module.AverageStack(width=8, layers=2, length=6)
-    assert isinstance(stack, Stack)
-    x_RTD = torch.randn(2, 6, 8)
-    changed_RTD = x_RTD.clone()
-    changed_RTD[:, 3:] += 1
-    assert torch.equal(stack(x_RTD)[:, :3], stack(changed_RTD)[:, :3]), "the example is causal"
-
-    given = [*smoke(corpus, tmp_path / "runs"), "architecture=average", "arm=direct_copy"]
-    jobs = plan(compose_sweep(given).configs[0])
-    run_chain(jobs, Workload())
-    assert all(job.folder.finished for job in jobs)
+def every_command() -> list[Any]:
+    """Return (page, command) for all pages, each command once; those of README's block run for real below."""
+    found = {}
+    for page in PAGES:
+        for command in widest(commands(page.read_text().replace(readme_block(), ""))):
+            found.setdefault((page == EXTENDING, *command), (page, command))
+    marked = ((pair, [SLOW] if pair[0].parent.parent == paths.experiments() else []) for pair in found.values())
+    return [pytest.param(*pair, id=f"{name_of(pair[0])}: {' '.join(pair[1])}", marks=marks) for pair, marks in marked]
 
 
-def test_adding_an_experiment(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arm, experiment, expected = blocks("adding-an-experiment.md", "yaml")
-    (figure,) = blocks("adding-an-experiment.md", "python")
-    shutil.copytree(paths.conf(), tmp_path / "conf")
-    (tmp_path / "conf" / "arm" / "two_memories.yaml").write_text(arm)
-    (tmp_path / "conf" / "experiment" / "memories.yaml").write_text(experiment)
-    folder = tmp_path / "experiments" / "memories"
-    folder.mkdir(parents=True)
-    (folder / "expected.yaml").write_text(expected)
-    (folder / "figure.py").write_text(figure)
-    monkeypatch.setattr(paths, "conf", lambda: tmp_path / "conf")
-    monkeypatch.setattr(paths, "experiments", lambda: tmp_path / "experiments")
+class Parsed(Exception):
+    """What a command's options were parsed to."""
 
-    sweep = compose_sweep([*smoke(corpus, tmp_path / "runs"), "+experiment=memories"])
-    for config in sweep.configs:
-        run_chain(plan(config), Workload())
-    report = make_sweep_report(sweep)
-    assert [row["arm"] for row in report.rows] == ["trainable", "two_memories"]
-    assert report.claims[0]["holds"] is not None and len(report.pictures) == 2
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
 
 
-def test_links_in_documents_lead_somewhere() -> None:
-    documents = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/README.md")]
-    for document in documents:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document}: {target}"
+@pytest.mark.parametrize(("page", "command"), every_command())
+def test_a_command_of_a_page_is_understood(
+    page: Path, command: list[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """memlab.run composes, plans and counts, as with dry_run=true; the other commands parse their options."""
+    monkeypatch.chdir(tmp_path)
+    if page == EXTENDING:
+        write_files(shown_files(page), tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+    module, *arguments = [filled_in(word, corpus) for word in command]
+    if module not in ("memlab.run", "memlab.reproduce"):
+        options = parse(module, arguments, monkeypatch)
+        arguments = getattr(options, "overrides", [])
+    elif module == "memlab.reproduce":
+        arguments = ["+experiment=copy", *arguments]
+    if arguments:
+        text = [] if any(a.startswith("data=") for a in arguments) else ["data=text_files", f"data.path={corpus}"]
+        sweep = compose_sweep([*arguments, *text, f"runs_dir={tmp_path / 'runs'}"])
+        print_plan(plan_all(sweep.configs))
+    assert not (tmp_path / "runs").exists()
 
 
-def readme_commands() -> list[list[str]]:
-    """The python commands of README.md's bash block, in order."""
-    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    return [shlex.split(line, comments=True) for line in block.splitlines() if line.startswith("python ")]
+def filled_in(word: str, corpus: Path) -> str:
+    """Put something in place of what the reader is to fill in, and take the first of list|show."""
+    word = word.partition("|")[0].replace("*.jsonl.gz", "*.txt")
+    return word.replace("=NAME", "=copy").replace("FOLDER_OR_GLOB", str(corpus)).replace("FOLDER", str(corpus))
+
+
+def parse(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """Run a module's `main` until it has parsed its options."""
+
+    def stop(original: Any) -> Any:
+        def wrapper(parser: argparse.ArgumentParser, *given: Any) -> None:
+            raise Parsed(original(parser, *given))
+
+        return wrapper
+
+    package = importlib.import_module(module)
+    commands_main = importlib.import_module(f"{module}.__main__").main if hasattr(package, "__path__") else package.main
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, stop(getattr(argparse.ArgumentParser, name)))
+    with pytest.raises(Parsed) as parsed:
+        commands_main()
+    return parsed.value.options
+
+
+def test_the_pages_have_commands() -> None:
+    assert {name_of(page) for page in PAGES if commands(page.read_text())} >= {
+        "README.md",
+        "docs/data.md",
+        "docs/experiments.md",
+        "docs/extending.md",
+        "docs/performance.md",
+        "docs/slurm.md",
+        *(name_of(folder / "README.md") for folder in paths.experiments().iterdir() if folder.is_dir()),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_knows_every_target_that_a_page_names(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = re.findall(r"(?:`|^ {4,})make ([a-z][a-z-]*)", page.read_text(), flags=re.MULTILINE)
+    assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_are_short(page: Path) -> None:
+    lines = enumerate(page.read_text().splitlines(), 1)
+    assert not [number for number, line in lines if len(line) > LONGEST_LINE and not line.startswith("|")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]+))?\)", text):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        if anchor:
+            file = path / "README.md" if path.is_dir() else path
+            assert anchor in anchors(file), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names that headings have as targets of links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_glossary_has_at_most_twenty_terms_each_once() -> None:
+    terms = re.findall(r"\*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text())
+    assert 10 <= len(terms) <= 20
+    assert len({*terms}) == len(terms)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 120
 
 
 def test_the_commands_of_the_readme_run(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """At smoke scale on the small corpus, one after another in one runs folder."""
-    commands = readme_commands()
-    assert len(commands) >= 6
-    for command in commands:
-        overrides = [] if "--help" in command else smoke(corpus, tmp_path)
+    found = commands(readme_block())
+    assert len(found) >= 6
+    for module, *arguments in found:
+        overrides = [] if "--help" in arguments else smoke(corpus, tmp_path)
         result = subprocess.run(
-            [sys.executable, *command[1:], *overrides],
+            [sys.executable, "-m", module, *arguments, *overrides],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -101,23 +163,29 @@ def test_the_commands_of_the_readme_run(corpus: Path, tmp_path: Path, environmen
             check=False,
         )
         # Claims are not expected to hold at this scale: the report then ends with 3.
-        assert result.returncode in ((0, 3) if "memlab.report" in command else (0,)), f"{command}\n{result.stderr}"
+        allowed = (0, 3) if module == "memlab.report" else (0,)
+        assert result.returncode in allowed, f"{module} {arguments}\n{result.stdout}{result.stderr}"
 
 
 def test_the_readme_names_every_option() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for group in ("architecture", "objective", "encoder", "curriculum", "scale", "data", "trainer", "logger"):
-        (row,) = re.findall(rf"^\| `{group}` \|(.*)$", readme, flags=re.MULTILINE)
-        assert set(re.findall(r"`(\w+)`", row)) == {path.stem for path in (paths.conf() / group).glob("*.yaml")}
-    for experiment in (ROOT / "experiments").glob("*/expected.yaml"):
-        assert f"(experiments/{experiment.parent.name})" in readme
+    named = set()
+    for groups, options in re.findall(r"^\| (`.*?) \| (.*?) \| .* \|$", README.read_text(), flags=re.MULTILINE):
+        of_row = re.findall(r"`(.+?)`", groups)
+        there = {path.stem for group in of_row for path in (paths.conf() / group).glob("[!_]*.yaml")}
+        hydras = {"basic"} if "hydra/launcher" in of_row else set()
+        assert set(re.findall(r"`(\w+)`", options)) == there | hydras, of_row
+        named |= {*of_row}
+    assert named == GROUPS
+
+
+def test_the_readme_names_every_experiment() -> None:
+    for experiment in paths.experiments().glob("*/expected.yaml"):
+        assert f"(experiments/{experiment.parent.name})" in README.read_text()
 
 
 @pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/laptop.json")), ids=lambda p: p.parts[-3])
 def test_the_readme_counts_the_claims_that_hold(path: Path) -> None:
-    (line,) = (
-        line for line in (ROOT / "README.md").read_text().splitlines() if f"(experiments/{path.parts[-3]})" in line
-    )
+    (line,) = (line for line in README.read_text().splitlines() if f"(experiments/{path.parts[-3]})" in line)
     verdicts: dict[str, list[bool]] = {}
     for claim in json.loads(path.read_text())["claims"]:
         if claim["holds"] is not None:

@@ -44,7 +44,7 @@ def test_the_installed_command_finds_them(installed: Path, tmp_path: Path, envir
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "12 points" in result.stdout
+    assert "15 points" in result.stdout
 
 
 def test_every_dependency_is_pinned() -> None:

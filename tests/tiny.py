@@ -1,41 +1,72 @@
 """Models small enough for a test, by kind of stack."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
 from memlab.models import (
     Autoencoder,
+    CausalAttention,
     CausalLM,
-    Encoder,
+    ChunkEncoder,
+    GeluMLP,
+    MaskedMixing,
     MemoryModel,
-    MixerStack,
     RecurrentMemoryModel,
+    RepeatBridge,
     Stack,
-    TransformerStack,
+    StackDecoder,
+    StackEncoder,
+    SwiGLU,
     UnrollBridge,
 )
 
 KINDS = ("mixer", "transformer")
+STACKS = (*KINDS, "hybrid")  # the hybrid: a mixer's and a transformer's token mixing by turns
 VOCAB = 24
 CHUNKS = 4
 LENGTH = 6
 WIDTH = 16
 
 
-def stack(kind: str, length: int, *, width: int = WIDTH, heads: int = 2) -> Stack:
+def stack(kind: str, *, width: int = WIDTH, heads: int = 2, taps: int = 1, **more: Any) -> Callable[[int], Stack]:
+    """Factory (length) -> Stack of two layers. heads, taps: of mixers."""
+    mixing = partial(MaskedMixing, heads=heads, taps=taps)
+    attention = partial(CausalAttention, heads=2)
     if kind == "mixer":
-        return MixerStack(width=width, layers=2, length=length, heads=heads)
-    return TransformerStack(width=width, layers=2, heads=2)
+        parts: dict[str, Any] = {"mixer": mixing, "mlp": GeluMLP, "norm": nn.LayerNorm}
+    else:
+        mixer = attention if kind == "transformer" else [mixing, attention]
+        norm = partial(nn.RMSNorm, eps=1e-6)
+        parts = {"mixer": mixer, "mlp": SwiGLU, "norm": norm, "final_norm": True, "weight_std": 0.02}
+    return partial(Stack, width=width, layers=2, **parts | more)
 
 
-def encoder(kind: str, *, length: int = LENGTH, width: int = WIDTH, memories: int = 1, skip: int = 0) -> Encoder:
-    return Encoder(stack(kind, length, width=width), VOCAB, memories=memories, skip=skip)
+def encoder(kind: str, *, width: int = WIDTH, taps: int = 1, **more: Any) -> Callable[..., StackEncoder]:
+    """Factory (vocab=, length=) -> StackEncoder. more: of the encoder, such as memories and skip."""
+    return partial(StackEncoder, stack=stack(kind, width=width, taps=taps), **more)
+
+
+def decoder(kind: str, *, heads: int = 0, width: int = WIDTH, **more: Any) -> Callable[..., StackDecoder]:
+    """Factory (vocab=, length=) -> StackDecoder. heads: of mixers, which are flat when published."""
+    return partial(StackDecoder, stack=stack(kind, heads=heads, width=width), **more)
 
 
 def causal_lm(kind: str, chunks: int = CHUNKS) -> CausalLM:
-    return CausalLM(encoder(kind, length=chunks * LENGTH), VOCAB)
+    return CausalLM(decoder=decoder(kind, heads=2), vocab=VOCAB, chunks=chunks, length=LENGTH)
 
 
-def autoencoder(kind: str, *, memories: int = 1) -> Autoencoder:
-    bridge = UnrollBridge(width=WIDTH, length=LENGTH, memories=memories)
-    return Autoencoder(encoder(kind, memories=memories), stack(kind, LENGTH), bridge, VOCAB)
+def autoencoder(kind: str, *, memories: int = 1, repeat: bool = False, **more: Any) -> Autoencoder:
+    """more: of the encoder."""
+    return Autoencoder(
+        encoder=encoder(kind, memories=memories, **more),
+        decoder=decoder(kind, heads=2),
+        bridge=RepeatBridge if repeat else UnrollBridge,
+        vocab=VOCAB,
+        length=LENGTH,
+    )
 
 
 def memory_model(
@@ -47,12 +78,15 @@ def memory_model(
     with_encoder: bool = True,
     fill: float = 0.5,
     heads: int = 0,
+    encoder_kind: str | None = None,
+    **more: Any,
 ) -> MemoryModel:
-    """heads: of the mixer decoder, which is flat when published."""
+    """kind: of the decoder, and of the encoder unless `encoder_kind` is given. more: of the encoder."""
+    of_encoder = encoder(encoder_kind or kind, width=encoder_width, memories=memories, **more)
     return MemoryModel(
-        encoder(kind, width=encoder_width, memories=memories) if with_encoder else None,
-        stack(kind, CHUNKS * memories + LENGTH, heads=heads),
-        VOCAB,
+        encoder=of_encoder if with_encoder else None,
+        decoder=decoder(kind, heads=heads),
+        vocab=VOCAB,
         chunks=CHUNKS,
         length=LENGTH,
         memories=memories,
@@ -64,5 +98,10 @@ def memory_model(
 def recurrent(kind: str, *, detach_every: int = 0) -> RecurrentMemoryModel:
     """With a flat mixer, as in memory models."""
     return RecurrentMemoryModel(
-        stack(kind, LENGTH + 2, heads=0), VOCAB, chunks=CHUNKS, length=LENGTH, detach_every=detach_every
+        decoder=decoder(kind), vocab=VOCAB, chunks=CHUNKS, length=LENGTH, detach_every=detach_every
     )
+
+
+def chunk_encoder(kind: str, **more: Any) -> ChunkEncoder:
+    """more: of the encoder."""
+    return ChunkEncoder(encoder=encoder(kind, **more), vocab=VOCAB, length=LENGTH)

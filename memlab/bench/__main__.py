@@ -13,7 +13,6 @@ from typing import Any
 from rich.table import Table
 
 from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, PHASES, Size, all_cases
-from memlab.errors import UserError
 from memlab.progress import Bars, console
 
 SIZES = {field.name: field.default for field in fields(Size)}
@@ -69,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repetitions", type=int, default=7)
     for name, allowed in (
         ("architecture", ARCHITECTURES),
-        ("objective", tuple(OBJECTIVES)),
+        ("objective", OBJECTIVES),
         ("encoder", ENCODERS),
         ("phase", PHASES),
     ):
@@ -98,7 +97,7 @@ def _some_of(allowed: tuple[str, ...]) -> Any:
 def _numbers(text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",")]
-    except UserError:
+    except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: whole numbers, separated by commas") from None
     if min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: numbers of at least 1")

@@ -16,17 +16,20 @@ from torch.nn import functional as F
 
 from memlab.models import (
     Autoencoder,
+    Block,
+    CausalAttention,
     CausalLM,
-    Encoder,
     LanguageModel,
+    MaskedMixing,
     MemoryModel,
     RecurrentMemoryModel,
+    Stack,
+    StackDecoder,
+    StackEncoder,
+    SwiGLU,
     UnrollBridge,
 )
-from memlab.models.base import Stack
-from memlab.models.mixer import HeadedMixing, MixerBlock, MixerStack, TokenMixing
-from memlab.models.transformer import TransformerBlock, TransformerStack
-from memlab.objectives import IGNORE, Objective
+from memlab.objectives import IGNORE, Layout, Objective
 
 
 class PlainModel(nn.Module):
@@ -35,32 +38,31 @@ class PlainModel(nn.Module):
     def __init__(self, model: LanguageModel, *, frozen: bool) -> None:
         super().__init__()
         self.kind = type(model)
-        self.encoder = PlainEncoder(model.encoder, frozen=frozen) if isinstance(model.encoder, Encoder) else None
-        self.head = copy.deepcopy(model.head)
+        decoder = model.decoder
+        assert isinstance(decoder, StackDecoder)
+        self.encoder = PlainEncoder(model.encoder, frozen=frozen) if isinstance(model.encoder, StackEncoder) else None
+        self.embedding = copy.deepcopy(decoder.embedding)
+        self.stack = plain_stack(decoder.stack)
+        self.head = copy.deepcopy(decoder.head)
         if isinstance(model, MemoryModel):
             self.layout = (model.chunks * model.memories, model.memories, model.fill)
             self.projection = copy.deepcopy(model.projection)
-            self.embedding = copy.deepcopy(model.embedding)
-            self.stack = plain_stack(model.stack)
         elif isinstance(model, RecurrentMemoryModel):
             assert model.detach_every == 0, "the gradient goes back through all chunks"
             self.first_memory = copy.deepcopy(model.first_memory)
-            self.embedding = copy.deepcopy(model.embedding)
-            self.stack = plain_stack(model.stack)
         elif isinstance(model, Autoencoder):
             assert isinstance(model.bridge, UnrollBridge)
             self.bridge = copy.deepcopy(model.bridge.projection)
-            self.stack = plain_stack(model.stack)
 
-    def loss(self, objective: Objective, tokens_BT: Tensor, chunks: int, length: int) -> tuple[Tensor, Tensor]:
-        """Mean nats of the objective, and the number of tokens predicted right."""
+    def loss(self, objective: Objective, tokens_BT: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Return mean nats of the objective, and the number of tokens predicted right."""
         total, correct, weights = tokens_BT.new_zeros((), dtype=torch.float32), tokens_BT.new_zeros(()), 0.0
-        for table in objective.tables(tokens_BT, chunks, length):
+        for table in objective.tables(tokens_BT, layout):
             nats, count = 0.0 * total, tokens_BT.new_zeros(())
             for whole, chunk_labels in zip(
                 self.chunk_logits(table.inputs_BCL), table.labels_BCL.unbind(1), strict=True
             ):
-                logits, labels = whole[:, : length - objective.shift], chunk_labels[:, objective.shift :]
+                logits, labels = whole[:, : layout.length - objective.shift], chunk_labels[:, objective.shift :]
                 nats = nats + F.cross_entropy(
                     logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum"
                 )
@@ -71,13 +73,14 @@ class PlainModel(nn.Module):
         return total / weights, correct
 
     def chunk_logits(self, inputs_BCL: Tensor) -> list[Tensor]:
-        """Whole logits (B, L, V) of every chunk."""
+        """Return whole logits (B, L, V) of every chunk."""
         chunks = inputs_BCL.unbind(1)
-        if self.kind is CausalLM:
-            assert self.encoder is not None
-            return list(self.head(self.encoder.features(inputs_BCL.flatten(1))).split(inputs_BCL.shape[2], dim=1))
         if self.kind is Autoencoder:
             return [self.head(self.stack(self._unroll(self.memories(chunk)[:, 0]))) for chunk in chunks]
+        assert self.embedding is not None
+        if self.kind is CausalLM:
+            features = self.stack(self.embedding(inputs_BCL.flatten(1)))
+            return list(self.head(features).split(inputs_BCL.shape[2], dim=1))
         if self.kind is RecurrentMemoryModel:
             return self._recurrent_logits(chunks)
         slots, per_chunk, fill = self.layout
@@ -93,6 +96,7 @@ class PlainModel(nn.Module):
         return logits
 
     def _recurrent_logits(self, chunks: tuple[Tensor, ...]) -> list[Tensor]:
+        assert self.embedding is not None
         memory = self.first_memory.repeat(len(chunks[0]), 1, 1)
         logits = []
         for chunk in chunks:
@@ -103,8 +107,7 @@ class PlainModel(nn.Module):
 
     def memories(self, chunk_BL: Tensor) -> Tensor:
         assert self.encoder is not None
-        memories: Tensor = self.encoder(chunk_BL)
-        return memories
+        return self.encoder(chunk_BL)
 
     def _unroll(self, memory_BD: Tensor) -> Tensor:
         width = memory_BD.shape[1]
@@ -119,46 +122,40 @@ class PlainModel(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    def __init__(self, encoder: Encoder, *, frozen: bool) -> None:
+    def __init__(self, encoder: StackEncoder, *, frozen: bool) -> None:
         super().__init__()
         assert encoder.memories == 1, "the published models have one memory per chunk"
-        self.length = encoder.stack.length or 0
+        self.length = encoder.stack.length
         self.skip = encoder.skip
         self.embedding = copy.deepcopy(encoder.embedding).requires_grad_(True)
         self.stack = plain_stack(encoder.stack).requires_grad_(not frozen)
         self.compression = copy.deepcopy(encoder.compression).requires_grad_(not frozen)
 
-    def features(self, tokens_BL: Tensor) -> Tensor:
-        features: Tensor = self.stack(self.embedding(tokens_BL))
-        return features
-
     def forward(self, tokens_BL: Tensor) -> Tensor:
         end = tokens_BL.shape[1] - self.skip
-        memories: Tensor = self.compression(self.features(tokens_BL)[:, end - 1 : end])
-        return memories
+        return self.compression(self.stack(self.embedding(tokens_BL))[:, end - 1 : end])
 
 
 def plain_stack(stack: Stack) -> nn.Module:
-    if isinstance(stack, MixerStack):
-        return nn.Sequential(*[PlainMixerBlock(cast(MixerBlock, block)) for block in stack.blocks])
-    assert isinstance(stack, TransformerStack)
-    return PlainTransformer(stack)
+    blocks = [cast(Block, block) for block in stack.blocks]
+    if isinstance(blocks[0].mixer, MaskedMixing):
+        return nn.Sequential(*[PlainMixerBlock(block) for block in blocks])
+    return PlainTransformer(blocks, stack.norm)
 
 
 class PlainMixerBlock(nn.Module):
-    def __init__(self, block: MixerBlock) -> None:
+    def __init__(self, block: Block) -> None:
         super().__init__()
         self.mixing_norm, self.mlp_norm, self.mlp = (
             copy.deepcopy(part) for part in (block.mixing_norm, block.mlp_norm, block.mlp)
         )
-        mixing = block.mixing
-        self.headed = isinstance(mixing, HeadedMixing)
-        tokens = cast(TokenMixing, mixing.tokens if self.headed else mixing)
-        heads = tokens.weight_HKLL.shape[0]
-        self.convolutions = nn.ModuleList(_convolution(tokens, head) for head in range(heads))
-        if isinstance(mixing, HeadedMixing):
-            self.project_in = nn.ModuleList(_rows(mixing.project_in, head, heads) for head in range(heads))
-            self.project_out = copy.deepcopy(mixing.project_out)
+        mixer = cast(MaskedMixing, block.mixer)
+        heads = mixer.weight_HKLL.shape[0]
+        self.convolutions = nn.ModuleList(_convolution(mixer, head) for head in range(heads))
+        self.headed = isinstance(mixer.project_in, nn.Linear)
+        if isinstance(mixer.project_in, nn.Linear):
+            self.project_in = nn.ModuleList(_rows(mixer.project_in, head, heads) for head in range(heads))
+            self.project_out = copy.deepcopy(mixer.project_out)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.mixing_norm(x)
@@ -171,22 +168,21 @@ class PlainMixerBlock(nn.Module):
         else:
             mixed = self.convolutions[0](normed)
         x = x + mixed
-        out: Tensor = x + self.mlp(self.mlp_norm(x))
-        return out
+        return x + self.mlp(self.mlp_norm(x))
 
 
-def _convolution(tokens: TokenMixing, head: int) -> nn.Conv1d:
-    _, taps, length, _ = tokens.weight_HKLL.shape
+def _convolution(mixer: MaskedMixing, head: int) -> nn.Conv1d:
+    _, taps, length, _ = mixer.weight_HKLL.shape
     convolution = nn.Conv1d(length, length, taps, padding="same")
     assert convolution.bias is not None
     with torch.no_grad():
-        convolution.weight.copy_(tokens.weight_HKLL[head].permute(1, 2, 0))
-        convolution.bias.copy_(tokens.bias_HL[head])
+        convolution.weight.copy_(mixer.weight_HKLL[head].permute(1, 2, 0))
+        convolution.bias.copy_(mixer.bias_HL[head])
     return convolution
 
 
 def _rows(linear: nn.Linear, part: int, parts: int) -> nn.Linear:
-    """The part-th share of a linear's outputs as a linear of its own."""
+    """Return one share of a linear's outputs as a linear of its own."""
     size = linear.out_features // parts
     share = nn.Linear(linear.in_features, size, bias=linear.bias is not None)
     with torch.no_grad():
@@ -197,12 +193,13 @@ def _rows(linear: nn.Linear, part: int, parts: int) -> nn.Linear:
 
 
 class PlainTransformer(nn.Module):
-    def __init__(self, stack: TransformerStack) -> None:
+    def __init__(self, blocks: list[Block], norm: nn.Module) -> None:
         super().__init__()
-        self.head_width = stack.head_width
-        self.theta = stack.theta
-        self.blocks = nn.ModuleList(PlainTransformerBlock(cast(TransformerBlock, block)) for block in stack.blocks)
-        self.norm = PlainRMSNorm(stack.norm) if isinstance(stack.norm, nn.RMSNorm) else nn.Identity()
+        attention = cast(CausalAttention, blocks[0].mixer)
+        self.head_width = attention.width // attention.heads
+        self.theta = attention.theta
+        self.blocks = nn.ModuleList(PlainTransformerBlock(block) for block in blocks)
+        self.norm = PlainRMSNorm(norm)
 
     def forward(self, x: Tensor) -> Tensor:
         frequency = self.theta ** (-torch.arange(0, self.head_width, 2, device=x.device) / self.head_width)
@@ -210,18 +207,18 @@ class PlainTransformer(nn.Module):
         angle = torch.cat((angle, angle), dim=-1)
         for block in self.blocks:
             x = block(x, angle.cos(), angle.sin())
-        normed: Tensor = self.norm(x)
-        return normed
+        return self.norm(x)
 
 
 class PlainTransformerBlock(nn.Module):
-    def __init__(self, block: TransformerBlock) -> None:
+    def __init__(self, block: Block) -> None:
         super().__init__()
-        self.heads = block.heads
-        self.attention_norm, self.mlp_norm = PlainRMSNorm(block.attention_norm), PlainRMSNorm(block.mlp_norm)
-        self.query, self.key, self.value = (_rows(block.query_key_value, part, 3) for part in range(3))
-        self.gate, self.up = (_rows(block.gate_up, part, 2) for part in range(2))
-        self.attention_out, self.down = copy.deepcopy(block.attention_out), copy.deepcopy(block.down)
+        attention, mlp = cast(CausalAttention, block.mixer), cast(SwiGLU, block.mlp)
+        self.heads = attention.heads
+        self.attention_norm, self.mlp_norm = PlainRMSNorm(block.mixing_norm), PlainRMSNorm(block.mlp_norm)
+        self.query, self.key, self.value = (_rows(attention.query_key_value, part, 3) for part in range(3))
+        self.gate, self.up = (_rows(mlp.gate_up, part, 2) for part in range(2))
+        self.attention_out, self.down = copy.deepcopy(attention.out), copy.deepcopy(mlp.down)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         rows, positions, width = x.shape
@@ -234,8 +231,7 @@ class PlainTransformerBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.attention_out(mixed.transpose(1, 2).reshape(rows, positions, width))
         normed = self.mlp_norm(x)
-        out: Tensor = x + self.down(F.silu(self.gate(normed)) * self.up(normed))
-        return out
+        return x + self.down(F.silu(self.gate(normed)) * self.up(normed))
 
 
 def _turned(x: Tensor) -> Tensor:
@@ -244,8 +240,9 @@ def _turned(x: Tensor) -> Tensor:
 
 
 class PlainRMSNorm(nn.Module):
-    def __init__(self, norm: nn.RMSNorm) -> None:
+    def __init__(self, norm: nn.Module) -> None:
         super().__init__()
+        assert isinstance(norm, nn.RMSNorm)
         self.weight = copy.deepcopy(norm.weight)
         assert norm.eps is not None
         self.eps = norm.eps

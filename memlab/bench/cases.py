@@ -6,20 +6,14 @@ from itertools import product
 from typing import Any
 
 ARCHITECTURES = ("mixer", "transformer")
-OBJECTIVES = {
-    "clm": "memlab.objectives.clm.CausalLanguageModelling",
-    "copy": "memlab.objectives.copy.Copy",
-    "blank_copy": "memlab.objectives.blank_copy.BlankCopy",
-    "combined": "memlab.objectives.combined.Combined",
-    "autoencode": "memlab.objectives.autoencode.Autoencode",
-}
+OBJECTIVES = ("clm", "copy", "blank_copy", "combined", "autoencode")
 ENCODERS = ("trainable", "frozen", "frozen_cached", "none")
 PHASES = ("forward", "forward_backward", "step", "evaluate")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of the models and the batch; encoders are headed mixers or transformers of the decoder's width."""
+    """Sizes of models and batches; encoders are headed mixers or transformers of the decoder's width."""
 
     width: int = 256
     layers: int = 4
@@ -49,7 +43,7 @@ class Case:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The columns that tell cases apart."""
+        """Return the columns that tell cases apart."""
         values = asdict(self)
         return {**values.pop("size"), **values}
 
@@ -57,6 +51,7 @@ class Case:
 def all_cases(
     sizes: list[Size], architectures: list[str], objectives: list[str], encoders: list[str]
 ) -> Iterator[Case]:
+    """Yield the cases that exist: autoencoders train their encoder, controls have none."""
     for size, architecture, objective in product(sizes, architectures, objectives):
         if objective == "autoencode":
             if "trainable" in encoders:
@@ -67,27 +62,3 @@ def all_cases(
         if "none" in encoders:
             for model in ("full_context", "recurrent"):
                 yield Case(size, architecture, objective, "none", model)
-
-
-def model_spec(case: Case) -> dict[str, Any]:
-    """As memlab/config/plan.py would have it for this architecture."""
-    size = case.size
-    mixer = case.architecture == "mixer"
-    target = "memlab.models.mixer.MixerStack" if mixer else "memlab.models.transformer.TransformerStack"
-    stack = {"_target_": target, "width": size.width, "layers": size.layers}
-    encoder = {**stack, "heads": size.heads}
-    return {
-        "kind": case.model,
-        "chunk_length": size.length,
-        "encoder": None if case.encoder == "none" and case.model == "memory" else encoder,
-        "decoder": {**stack, "heads": 0 if mixer else size.heads},
-        "chunks": size.chunks,
-        "slots": "fixed",
-        "fill": 0.0 if mixer else 1.0,
-        "memories": 1,
-        "skip": 0,
-        "compression": 1,
-        "bridge": "unroll",
-        "detach_every": 0,
-        "embedding_std": 0.02,
-    }

@@ -1,4 +1,4 @@
-"""Seconds of both sides by turns in one process; peak memory of one side in a process of its own."""
+"""Seconds of both sides, alternating in one process; peak memory of each side in a process of its own."""
 
 import gc
 import json
@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from memlab.bench import flops
 from memlab.bench.cases import Case, Size
-from memlab.bench.sides import SIDES, Baseline, Memlab, Side, make_model
+from memlab.bench.models import make_model
+from memlab.bench.sides import SIDES, Baseline, Memlab, Side
 from memlab.processes.cpu import map_every_array
 
 Row = dict[str, Any]
@@ -26,7 +28,7 @@ PAGE = 4096  # bytes
 def measure(
     case: Case, phases: list[str], *, repetitions: int, against_baseline: bool, memory: bool, tick: Callable[[], None]
 ) -> list[Row]:
-    """A row per phase. `tick` is called after every repetition."""
+    """Return a row per phase. `tick` is called after every repetition."""
     sides: dict[str, Side] = {"memlab": Memlab(case, make_model(case))}
     if against_baseline:
         sides["baseline"] = Baseline(case, make_model(case))
@@ -48,7 +50,7 @@ def measure(
                 _wait(case.device)
                 seconds[name].append(time.perf_counter() - start)
             tick()
-        operations = flops.flops(case, phase)
+        operations = count_operations(case, phase)
         median = statistics.median(seconds["memlab"])
         peak_rate = statistics.median(rates)
         row: Row = {
@@ -96,8 +98,22 @@ def _run(side: Side, phase: str, number: int) -> None:
             side.evaluate(number)
 
 
+def count_operations(case: Case, phase: str) -> int:
+    """Return the operations of the matrix products of one batch in a phase, as torch counts them: 2 per multiply-add.
+
+    Attention is counted as plain products, the mask's zeros included: torch has no count of the CPU's fused one.
+    """
+    plain = replace(case, compile=False)
+    side = Memlab(plain, make_model(plain))
+    if case.encoder == "frozen_cached":
+        side.evaluate(0)  # fills the cache
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        _run(side, phase, 0)
+    return counter.get_total_flops()
+
+
 def product_rate(case: Case) -> float:
-    """Operations per second of the two products a step is mostly made of, MLP and head, at their shapes."""
+    """Return operations per second of the two products that most of a step is, MLP and head, at their shapes."""
     size = case.size
     dtype = torch.bfloat16 if case.autocast else torch.float32
     rows = max(1, size.chunks // 2) * size.batch * size.length
@@ -115,7 +131,7 @@ def product_rate(case: Case) -> float:
 
 
 def peak_memory(case: Case, side: str, phases: list[str]) -> dict[str, dict[str, int]]:
-    """By phase: bytes at the peak, and those of them that were not there before it (activations, gradients)."""
+    """Return, by phase, bytes at the peak, and how many of them the phase added (activations, gradients)."""
     argument = json.dumps({**asdict(case), "side": side, "phases": phases})
     child = subprocess.run(
         [sys.executable, "-m", "memlab.bench.measure", argument], check=True, capture_output=True, text=True
@@ -128,7 +144,7 @@ def _child(argument: str) -> None:
     values = json.loads(argument)
     side_name, phases = values.pop("side"), values.pop("phases")
     case = Case(**{**values, "size": Size(**values["size"])})
-    (torch.ones(64, 64) @ torch.ones(64, 64)).sum().item()  # what the first product loads is not the model's
+    (torch.ones(64, 64) @ torch.ones(64, 64)).sum().item()  # what the first product loads is not part of the model
     map_every_array()
     before = _resident()
     side = SIDES[side_name](case, make_model(case))
@@ -142,7 +158,7 @@ def _child(argument: str) -> None:
         held = torch.cuda.memory_allocated() if case.device == "cuda" else _resident() - before
         _run(side, phase, 1)
         peak = _peak(case.device) - (0 if case.device == "cuda" else before)
-        # A phase that needs less than the system counts in takes a page.
+        # The system counts in pages: a phase that needs less takes one.
         peaks[phase] = {"peak": max(peak, PAGE), "activation": max(peak - held, PAGE)}
     print(json.dumps(peaks))
 
@@ -151,7 +167,7 @@ def _reset_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        with suppress(OSError):  # elsewhere than on Linux the peak is that of the whole run
+        with suppress(OSError):  # other systems than Linux give the peak of the whole run
             Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,4 +1,4 @@
-"""How cost grows with one size: a picture and a table from the rows that `python -m memlab.bench --json` wrote.
+"""Show how cost grows with one size: a picture and a table from the rows of `python -m memlab.bench --json`.
 
 python -m memlab.bench.scaling FILE... [--picture FILE.png]     each file varies one of the sizes
 """
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def varied_size(rows: list[Row]) -> str:
-    """The one size that differs between rows. Raises SystemExit if there is none, or several."""
+    """Return the one size that differs between rows. Raises SystemExit if there is none, or several."""
     varied = [name for name in Size.__dataclass_fields__ if len({row[name] for row in rows}) > 1]
     if len(varied) != 1:
         raise SystemExit(f"error: a file must vary one size, not {', '.join(varied) or 'none'}")
@@ -44,7 +44,7 @@ def varied_size(rows: list[Row]) -> str:
 
 
 def lines_of(rows: list[Row]) -> dict[str, list[Row]]:
-    """Rows that differ in the varied size alone, in its order."""
+    """Group rows that differ in the varied size alone, in the order of the file."""
     lines: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         lines[f"{row['architecture']} {row['objective']}"].append(row)
@@ -52,7 +52,7 @@ def lines_of(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def table(varied: str, rows: list[Row]) -> str:
-    """Markdown. Exponent: x in cost ~ size^x between the two largest sizes."""
+    """Return a Markdown table. Exponent: x in cost ~ size^x between the two largest sizes."""
     heads = ["", NAMES[varied], "seconds", "exponent", "baseline", "speed-up", "peak MiB", "exponent", "baseline MiB"]
     text = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, line in lines_of(rows).items():

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from memlab.bench.baseline import PlainMixerBlock, PlainModel, PlainTransformer
-from memlab.bench.cases import OBJECTIVES, Case, model_spec
-from memlab.models import LanguageModel, MemoryModel
-from memlab.models.base import Stack
+from memlab.bench.cases import Case
+from memlab.models import LanguageModel, MemoryModel, Stack
+from memlab.objectives import Autoencode, BlankCopy, CausalLanguageModelling, Combined, Copy, Layout, Objective
 from memlab.objectives.memories import memories_of
-from memlab.training.build import build_model, build_objective
-from memlab.training.memory_cache import EmbeddingCache
+from memlab.training.memory_cache import MemoryCache
 
+OBJECTIVES: dict[str, type[Objective]] = {
+    kind.name: kind for kind in (CausalLanguageModelling, Copy, BlankCopy, Combined, Autoencode)
+}
 CLIP = 1.0
 
 
@@ -27,20 +29,20 @@ class Side:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.objective = build_objective({"_target_": OBJECTIVES[case.objective]})
-        self.layout: dict[str, Any] = {"chunks": case.size.chunks, "length": case.size.length}
+        self.objective = OBJECTIVES[case.objective](blank=0, delimiter=1)
+        self.layout = Layout(case.size.chunks, case.size.length)
         generator = torch.Generator().manual_seed(0)
-        shape = (case.size.batch, self.objective.window(**self.layout))
+        shape = (case.size.batch, self.objective.window(self.layout))
         self.batches = [torch.randint(2, case.size.vocab, shape, generator=generator).to(case.device) for _ in range(4)]
 
     def precision(self) -> Any:
         return torch.autocast(self.case.device, torch.bfloat16) if self.case.autocast else nullcontext()
 
     def logits(self, number: int) -> list[list[Tensor]]:
-        """By table, the logits (B, L, V) of its scored chunks, with the graph that training needs; no loss.
+        """Return, by table, the logits (B, L, V) of its scored chunks, with the graph that training needs; no loss.
 
-        The forward pass alone: memlab's head takes its gradient together with its loss, so that these whole logits, and
-        the memory they take, are this phase's own.
+        This is the forward pass alone: memlab's head takes its gradient together with its loss, so that only this phase
+        holds whole logits.
         """
         raise NotImplementedError
 
@@ -67,20 +69,19 @@ class Memlab(Side):
     def __init__(self, case: Case, model: LanguageModel) -> None:
         super().__init__(case)
         self.model = model.to(case.device)
-        if model.encoder is not None and case.encoder.startswith("frozen"):
-            model.encoder.requires_grad_(False)
+        model.freeze_encoder(case.encoder.startswith("frozen"))
         if case.compile:
             for stack in (module for module in model.modules() if isinstance(module, Stack)):
                 stack.compile()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, weight_decay=0.0, fused=True)
-        self.cache: EmbeddingCache | None = None
+        self.cache: MemoryCache | None = None
         if case.encoder == "frozen_cached":
             assert isinstance(model, MemoryModel)
             self._folder = tempfile.TemporaryDirectory(prefix="memlab-bench-")
             windows = len(self.batches) * case.size.batch
             window_chunks = self.batches[0].shape[1] // case.size.length
-            self.cache = EmbeddingCache(Path(self._folder.name) / "cache", model, windows, window_chunks)
+            self.cache = MemoryCache(Path(self._folder.name) / "cache", model, windows, window_chunks)
 
     def loss(self, number: int) -> Tensor:
         return self._losses(number)[0]
@@ -91,7 +92,7 @@ class Memlab(Side):
 
     def logits(self, number: int) -> list[list[Tensor]]:
         tokens = self.batches[number % len(self.batches)]
-        tables = self.objective.tables(tokens, **self.layout)
+        tables = self.objective.tables(tokens, self.layout)
         with self.precision():
             hidden = [
                 self.model.hidden(table.inputs_BCL, table.scored, memories_BcMD)
@@ -104,7 +105,7 @@ class Memlab(Side):
     def _losses(self, number: int) -> Any:
         tokens = self.batches[number % len(self.batches)]
         with self.precision():
-            return self.objective.losses(self.model, tokens, **self.layout, known_BcMD=self._known(number))
+            return self.objective.losses(self.model, tokens, self.layout, known_BcMD=self._known(number))
 
     def _known(self, number: int) -> Tensor | None:
         if self.cache is None:
@@ -115,7 +116,7 @@ class Memlab(Side):
 
 
 class Baseline(Side):
-    """The published way; it knows no cached embeddings, so `frozen_cached` is held against its frozen encoder."""
+    """The published way. It caches no memories: its frozen encoder stands for `frozen_cached`, too."""
 
     def __init__(self, case: Case, model: LanguageModel) -> None:
         super().__init__(case)
@@ -135,7 +136,7 @@ class Baseline(Side):
             self._losses(number)
 
     def logits(self, number: int) -> list[list[Tensor]]:
-        tables = self.objective.tables(self.batches[number % len(self.batches)], **self.layout)
+        tables = self.objective.tables(self.batches[number % len(self.batches)], self.layout)
         with self.precision():
             return [
                 self.model.chunk_logits(table.inputs_BCL)[table.scored.start : table.scored.stop] for table in tables
@@ -143,13 +144,7 @@ class Baseline(Side):
 
     def _losses(self, number: int) -> tuple[Tensor, Tensor]:
         with self.precision():
-            return self.model.loss(self.objective, self.batches[number % len(self.batches)], **self.layout)
+            return self.model.loss(self.objective, self.batches[number % len(self.batches)], self.layout)
 
 
 SIDES: dict[str, type[Memlab] | type[Baseline]] = {"memlab": Memlab, "baseline": Baseline}
-
-
-def make_model(case: Case) -> LanguageModel:
-    """The case's model with random weights, seeded."""
-    torch.manual_seed(0)
-    return build_model(model_spec(case), case.size.vocab)

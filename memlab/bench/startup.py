@@ -1,4 +1,4 @@
-"""Seconds from a command to its first training step (smoke scale, data prepared), and of commands that train nothing.
+"""Seconds from a command to its first training step (smoke scale, data prepared), and of commands without training.
 
 python -m memlab.bench.startup [--repetitions 3]
 """
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def first_step(runs: Path, seed: int) -> float:
-    """Seconds until the run's first row of metrics is there, the step included; the run is then waited for."""
+    """Return the seconds until the run's first row of metrics exists, and wait for the run to end."""
     before = set(runs.glob("stages/*/metrics.jsonl"))
     start = time.perf_counter()
     overrides = ["scale=smoke", f"runs_dir={runs}", f"seed={seed}", "trainer.log_every=1"]

@@ -1,4 +1,4 @@
-"""What each step of the fast path is worth: the training step with it and with that step alone undone, by turns.
+"""What each part of the fast path is worth: a training step with all parts, and with one undone, alternating.
 
 python -m memlab.bench.steps [--repetitions 7]
 """
@@ -7,7 +7,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memlab.bench.cases import ARCHITECTURES, Case, Size
-from memlab.bench.sides import Memlab, make_model
-from memlab.models import MixerStack, Stack, TransformerStack
+from memlab.bench.models import make_model
+from memlab.bench.sides import Memlab
+from memlab.models import StackEncoder
 from memlab.objectives import IGNORE, memories, scoring
 from memlab.processes.cpu import LARGEST_MMAP_THRESHOLD, keep_freed_memory, prepare_cpu
 from memlab.progress import Bars, console
@@ -29,27 +30,31 @@ OBJECTIVES = ("clm", "copy", "blank_copy", "combined")
 
 @contextmanager
 def every_chunk_by_itself() -> Iterator[None]:
-    """Chunks of equal content are embedded again, those that two passes share for each."""
+    """Embed chunks of equal content again, also those that two passes share."""
 
-    def apart(table: Any, place: int) -> list[Any]:
-        return [(place, chunk) for chunk in range(table.scored.stop - 1)]
+    def apart(model: Any, table: Any) -> dict[int, str]:
+        return {chunk: f"{table.name} {chunk}" for chunk in model.reads(table.scored)}
 
-    with mock.patch.object(memories, "_contents", apart):
+    with mock.patch.object(memories, "names_read", apart):
         yield
 
 
 @contextmanager
 def whole_last_block() -> Iterator[None]:
-    """An encoder's last block computes all positions."""
-    with ExitStack() as stack:
-        for kind in (MixerStack, TransformerStack):
-            stack.enter_context(mock.patch.object(kind, "at", Stack.at))
+    """Let an encoder's last block compute all positions."""
+
+    def whole(encoder: StackEncoder, tokens_RL: Tensor) -> Tensor:
+        end = tokens_RL.shape[1] - encoder.skip
+        features_RLD = encoder.stack(encoder.embedding(tokens_RL))
+        return encoder.compression(features_RLD[:, end - encoder.memories : end])
+
+    with mock.patch.object(StackEncoder, "forward", whole):
         yield
 
 
 @contextmanager
 def whole_logits() -> Iterator[None]:
-    """Logits of all scored positions at once, kept for the gradient."""
+    """Compute logits of all scored positions at once, and keep them for the gradient."""
 
     def plain(head: nn.Linear, hidden_PD: Tensor, labels_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = head(hidden_PD)
@@ -62,7 +67,7 @@ def whole_logits() -> Iterator[None]:
 
 @contextmanager
 def freed_memory_returned() -> Iterator[None]:
-    """The thresholds that glibc's own ones grow to in a process that frees large arrays."""
+    """Set the thresholds that glibc's own grow to in a process that frees large arrays."""
     keep_freed_memory(trim_threshold=2 * LARGEST_MMAP_THRESHOLD)
     yield
     keep_freed_memory()
@@ -82,7 +87,7 @@ def main() -> None:
     repetitions = parser.parse_args().repetitions
     prepare_cpu()
     cases = [Case(Size(), kind, objective, "trainable") for kind in ARCHITECTURES for objective in OBJECTIVES]
-    table = Table("step of the fast path", *(f"{case.architecture} {case.objective}" for case in cases))
+    table = Table("part of the fast path", *(f"{case.architecture} {case.objective}" for case in cases))
     cells: dict[str, list[str]] = {name: [] for name in UNDONE}
     with Bars() as bars:
         bar = bars.bar("steps", len(cases) * repetitions)
@@ -101,7 +106,7 @@ def main() -> None:
     for name, row in cells.items():
         table.add_row(name, *row)
     console.print(table)
-    console.print(f"seconds without the step / seconds with it; {hardware()}, {torch.get_num_threads()} threads")
+    console.print(f"seconds without the part / seconds with it; {hardware()}, {torch.get_num_threads()} threads")
 
 
 def _seconds(side: Memlab, number: int) -> float:

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from the rows that `python -m memlab.bench --against baseline --json` wrote.
+"""Make the tables of docs/performance.md from the rows of `python -m memlab.bench --against baseline --json`.
 
 python -m memlab.bench.summary FILE
 """
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def steps(rows: list[Row]) -> str:
-    """Whole training steps: a line per objective and model, both architectures side by side."""
+    """Return the table of whole training steps: a line per objective and model, both architectures side by side."""
     heads = ["objective, model", *(f"{name} | share of peak" for name in ARCHITECTURES)]
     lines: dict[str, dict[str, Row]] = {}
     for row in rows:
@@ -45,7 +45,7 @@ def steps(rows: list[Row]) -> str:
 
 
 def ranges(rows: list[Row]) -> str:
-    """Least, median and most over all cases, by phase."""
+    """Return the table of least, median and most over all cases, by phase."""
     text = [f"| phase | {' | '.join(RANGES.values())} |", "|---" * (1 + len(RANGES)) + "|"]
     for phase in PHASES:
         own = [row for row in rows if row["phase"] == phase]
@@ -55,7 +55,7 @@ def ranges(rows: list[Row]) -> str:
 
 
 def origin(rows: list[Row]) -> str:
-    """Commits and hardware that the rows say."""
+    """Return the commits and the hardware that the rows name."""
     commits = ", ".join(sorted({row["commit"][:7] + (" (changed)" if row["dirty"] else "") for row in rows}))
     machines = sorted({", ".join(f"{name} {value}" for name, value in row["hardware"].items()) for row in rows})
     return f"{len(rows)} rows, commit {commits}, {'; '.join(machines)}"

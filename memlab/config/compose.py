@@ -1,35 +1,47 @@
 """From a command line to the composed configs of every point of its sweep, without torch."""
 
 import difflib
+import os
+import re
 import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from memlab.config import paths
+from memlab.config.explain import explain_hydra
+from memlab.config.overrides import file_name, is_neutral, key_of, line_of, parse, replacing_lists, shown
+from memlab.config.stage import digest
 from memlab.errors import UserError
 
-# Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
-_NEUTRAL = {"logger", "runs_dir", "dry_run", "trainer.threads", "trainer.workers", "experiment", "scale"}
-POINTS = {"architecture", "arm", "seed"}  # what an experiment sweeps
+_TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows")  # what of the trainer shapes weights
+SWEPT = {"architecture", "arm", "seed"}  # what an experiment sweeps
+KEYS = {
+    *("architecture", "arm", "arms", "curriculum", "data", "dry_run", "encoder", "evaluation", "experiment", "logger"),
+    *("objective", "optimizer", "runs_dir", "scale", "schedule", "seed", "tokenizer", "trainer"),
+}
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
-_NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/")
+LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sweep:
     """Points of one command line: its overrides as `given`, those of them that change the experiment, each config."""
 
     given: list[str]
     changes: list[str]
     configs: list[DictConfig]
-    launcher: str = "basic"  # of Hydra's: basic runs the points in this process
+    launcher: dict[str, Any]  # the group hydra/launcher, with its option's name
 
     @property
     def experiment(self) -> str | None:
@@ -49,72 +61,160 @@ class Sweep:
 
     @property
     def other_changes(self) -> list[str]:
-        """Those that do not just say how many of the experiment's points to run."""
-        return [change for change in self.changes if change.split("=")[0] not in POINTS]
+        """Return those that do not just say how many of the experiment's points to run."""
+        return [change for change in self.changes if change.split("=")[0] not in SWEPT]
 
     @property
     def command(self) -> str:
-        """What to type for this sweep."""
+        """Return what to type for this sweep."""
         return shlex.join(["python", "-m", "memlab.run", *self.given])
 
     @property
     def report_folder(self) -> Path:
-        """runs/reports/<experiment>/<scale>, with the overrides behind the scale where a sweep was changed."""
-        name = "_".join([self.scale, *sorted(self.changes)])
-        return self.runs_dir / "reports" / str(self.experiment) / name.replace("/", "-")[:150]
+        """Return runs/reports/<experiment>/<scale>, with the changes and their hash where a sweep was changed."""
+        name = file_name([self.scale, *shown(sorted(self.changes))], LONGEST_NAME)
+        if self.changes:
+            name += f"-{digest(sorted(self.changes))[:8]}"
+        return self.runs_dir / "reports" / str(self.experiment) / name
 
 
 def compose_sweep(overrides: list[str]) -> Sweep:
-    """Composes every point. Raises UserError, with the valid names, for an unknown group option or key."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
-        try:
-            return _compose(overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_explain(error)) from None
+    """Compose every point. Raises UserError, with the valid names, for an unknown group option or key."""
+    with _hydra():
+        return _compose(overrides)
+
+
+def expand_arms(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with arm=NAME in front of it replaced by what the arm stands for, for Hydra's own flags.
+
+    Raises UserError as compose_sweep does, and for several arms.
+    """
+    given = [parse(override) for override in overrides]
+    chosen = [o for o in given if key_of(o) == "arm"]
+    if not chosen:
+        return list(overrides)
+    if len(chosen) > 1 or chosen[0].is_sweep_override():
+        raise UserError(f"{line_of(chosen[-1])}: choose one arm to be shown")
+    with _hydra():
+        arms = _arms(_hydra_compose(_fixed(given)))
+    return [*_of_arm(arms, str(chosen[0].value())), *overrides]
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Let `compose` find conf/, and turn what is wrong with a command line into UserErrors."""
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
+            yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_hydra(error)) from None
+    except ValueError as error:
+        if isinstance(error, UserError) or "Config group override" not in str(error):
+            raise
+        raise UserError(f"a group takes the name of an option, as in scale=smoke ({error})") from None
 
 
 def _compose(overrides: list[str]) -> Sweep:
-    parser = OverridesParser.create()
-    given = parser.parse_overrides(overrides)
-    # Sweeps given on the command line only take part in the points; the first look is at the rest.
-    fixed = [o.input_line for o in given if not o.is_sweep_override() and o.input_line is not None]
-    hydra = compose("config", overrides=fixed, return_hydra_config=True).hydra
-    params = hydra.sweeper.get("params") or {}
-    defaults = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
-    configs = []
-    for point in BasicSweeper.split_arguments([*defaults, *given], None)[0]:
-        config = compose("config", overrides=point)
-        OmegaConf.resolve(config)
-        if config.curriculum.name != "single" and any(o.split("=")[0].split(".")[0] == "objective" for o in point):
-            raise UserError(f"objective= has no say in curriculum={config.curriculum.name}: its stages have their own")
-        if config.arm is not None and (taken := ARM_GROUPS & {o.lstrip("+").split("=")[0] for o in point}):
-            raise UserError(f"{min(taken)}= with arm={config.arm}, which chooses it: leave out one of them")
-        configs.append(config)
-    as_it_is = {o.input_line for o in defaults}
-    changes = [
-        o.input_line.lstrip("+")
-        for o in given
-        if o.input_line is not None
-        and o.input_line not in as_it_is
-        and not _is_neutral(o.get_key_element().lstrip("+~"))
-    ]
-    return Sweep(overrides, changes, configs, hydra.runtime.choices["hydra/launcher"])
+    given = [parse(override) for override in overrides]
+    fixed = _fixed(given)
+    first = _hydra_compose(fixed, return_hydra_config=True)
+    params = first.hydra.sweeper.get("params") or {}
+    defaults = [parse(f"{key}={value}") for key, value in params.items()]
+    arms = _arms(first)
+    if arms and not any(key_of(o) == "arm" for o in given):
+        defaults.insert(0, parse(f"arm={','.join(arms)}"))
+    points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
+    # A command without arms and sweeps has one point, which is composed already.
+    composed = {_without_seeds(fixed): OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"])}
+    configs = [_point(point, arms, composed) for point in points]
+    as_it_is = {line_of(o) for o in defaults}
+    changes = [line.lstrip("+") for o in given if (line := line_of(o)) not in as_it_is and not is_neutral(o)]
+    changes += _trainer_changes(given, first)
+    first.runs_dir = _absolute(first.runs_dir)
+    OmegaConf.resolve(first.hydra.launcher)
+    launcher = {"name": first.hydra.runtime.choices["hydra/launcher"], **_plain(first.hydra.launcher)}
+    return Sweep(overrides, changes, configs, launcher)
 
 
-def _is_neutral(key: str) -> bool:
-    return key in _NEUTRAL or key.startswith(_NEUTRAL_GROUPS)
+def _hydra_compose(overrides: Iterable[str], **options: Any) -> DictConfig:
+    return compose("config", overrides=[word for o in overrides for word in replacing_lists(o)], **options)
 
 
-def _explain(error: Exception) -> str:
-    """Hydra's message, with the keys that would have been valid where one was not."""
-    message = str(error).split("\nConfig search path")[0]
-    cause = error.__cause__
-    if not isinstance(cause, OmegaConfBaseException):
-        return message
-    key, parent = str(getattr(cause, "key", "") or ""), cause.parent_node
-    if parent is None or not isinstance(parent, DictConfig):
-        return f"{message}\n{cause}"
-    valid = [str(name) for name in parent]
-    close = difflib.get_close_matches(key, valid, 1)
-    guess = f" Did you mean {close[0]}?" if close else ""
-    return f"unknown key {cause.full_key}.{guess} Valid keys there: {', '.join(valid)}"
+def _fixed(given: Sequence[Override]) -> list[str]:
+    """Return the overrides that all points share. Arms come after them: the experiment is among them."""
+    return [line_of(o) for o in given if not o.is_sweep_override() and key_of(o) != "arm"]
+
+
+def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
+    """Compose one point and resolve it. Points that differ in their seeds alone are composed once, into `composed`."""
+    others = _without_seeds(overrides)
+    seeds = [o for o in overrides if o not in others]
+    if others not in composed:
+        composed[others] = _hydra_compose([*_own_overrides(others, arms), *others])
+    config = deepcopy(composed[others])
+    if seeds:
+        config.seed = parse(seeds[-1]).value()
+    config.runs_dir = _absolute(config.runs_dir)
+    config.arms = {}
+    OmegaConf.resolve(config)
+    if unknown := sorted({str(key) for key in config} - KEYS):
+        close = difflib.get_close_matches(unknown[0], sorted(KEYS), 1)
+        guess = f" Did you mean {close[0]}?" if close else ""
+        raise UserError(f"unknown key {unknown[0]}.{guess} Valid keys: {', '.join(sorted(KEYS))}")
+    changes_objective = any(re.match(r"\+*objective[.=]", o) for o in overrides)
+    if changes_objective and OmegaConf.select(config, "curriculum.name") != "single":
+        raise UserError(f"objective= does nothing with curriculum={config.curriculum.name}: its stages have their own")
+    return config
+
+
+def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
+
+
+def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
+    """Return what the point's arm stands for. Raises UserError where the command line has another choice."""
+    chosen = next((o.removeprefix("arm=") for o in reversed(overrides) if o.startswith("arm=")), None)
+    if chosen is None:
+        return []
+    own = _of_arm(arms, chosen)
+    typed = {o.lstrip("+").partition("=")[0] for o in overrides}
+    if taken := ARM_GROUPS & typed & {o.partition("=")[0] for o in own}:
+        raise UserError(f"{min(taken)}= with arm={chosen}, which chooses it: leave out one of them")
+    return own
+
+
+def _arms(config: DictConfig) -> dict[str, str]:
+    """Return the experiment's arms: what each adds to the command line."""
+    if not isinstance(config.arms, DictConfig):
+        raise UserError("arms: name each arm, and what it adds to the command line, as in conf/experiment")
+    return {str(name): str(line) for name, line in _plain(config.arms).items()}
+
+
+def _of_arm(arms: dict[str, str], name: str) -> list[str]:
+    if not arms:
+        raise UserError(f"arm={name}: arms belong to an experiment, add +experiment=NAME")
+    if name not in arms:
+        raise UserError(f"arm={name}: this experiment has the arms {', '.join(arms)}")
+    return shlex.split(arms[name])
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    values = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _absolute(runs_dir: str | None) -> str:
+    """Return the runs folder's absolute path; an empty one, as of an empty MEMLAB_RUNS, is `runs`."""
+    return str(Path(os.path.abspath(Path(str(runs_dir or "runs")).expanduser())))
+
+
+def _trainer_changes(given: Sequence[Override], first: DictConfig) -> Iterator[str]:
+    """Yield the trainer's values that shape weights and are not those of the scale."""
+    others = [o for o in given if key_of(o).split(".")[0] != "trainer"]
+    if len(others) == len(given):
+        return
+    usual = _hydra_compose(_fixed(others))
+    for key in _TRAINED_WITH:
+        if first.trainer[key] != usual.trainer[key]:
+            yield f"trainer.{key}={first.trainer[key]}"

@@ -1,23 +1,18 @@
-"""English from inside every interpreter: its reference pages and the docstrings of its standard library.
+"""English from inside every interpreter: Python's reference pages and the docstrings of its standard library.
 
-Every document is taken out of a file of `python_source`, which is its origin, so its text was seen in training by a
-model of `python_source` that trained on this file. Therefore a file is one document, and `memlab.data.prepare` splits
-documents by the hash of their origin, as it splits `python_source`: with the same share held out (data.val) the
-held-out documents come from files that `python_source` holds out, too.
+Every document is taken out of one file of `python_source`, its origin. A model of `python_source` that trained on this
+file has seen the document's text. Therefore documents are split by the hash of their origin, as `python_source` is:
+with the same `val`, held-out documents come from files that `python_source` holds out, too.
 """
 
 import ast
-import hashlib
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from memlab.data.source import DataConfig
-from memlab.data.text_files import PythonSource
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from memlab.data.source import Document
+from memlab.data.text_files import PythonSource, digest_of
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -25,27 +20,23 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 class PythonDocs(PythonSource):
     """One document per file of the standard library: its docstrings, or the reference pages. Nothing is imported."""
 
-    def content_hash(self, config: DataConfig) -> str:
-        return hashlib.sha256(f"docs of {super().content_hash(config)}".encode()).hexdigest()
+    def content_hash(self) -> str:
+        return digest_of(["docs", super().content_hash()])
 
-    def documents(self, config: DataConfig, cache: Path) -> "Dataset":
-        import datasets
-
-        # Read as `datasets` reads python_source, or their hashes would differ. A file that is there twice is read once.
-        origins = dict.fromkeys(
-            path.read_text(encoding="utf-8", errors="replace") for path in sorted(self.files(config))
-        )
+    def documents(self, cache: Path) -> Iterator[Document]:
+        # A file that is there twice is one origin.
+        origins = list(dict.fromkeys(document.text for document in super().documents(cache)))
         found = [texts_of(origin) for origin in origins]
-        # A text of several files could stand on both sides of the split: it is left out.
+        # A text that stands in several files could stand on both sides of the split, so it is left out.
         files_with = Counter(text for texts in found for text in texts)
-        documents = ["".join(f"{text}\n\n" for text in texts if files_with[text] == 1) for texts in found]
-        return datasets.Dataset.from_dict({"text": documents, "origin": list(origins)})
+        for origin, texts in zip(origins, found, strict=True):
+            yield Document("".join(f"{text}\n\n" for text in texts if files_with[text] == 1), origin)
 
 
 def texts_of(source: str) -> list[str]:
-    """Docstrings of a module in the order of its lines, or the pages of `pydoc_data.topics`; each once.
+    """Return a module's docstrings in the order of lines, or the pages of `pydoc_data.topics`; each once.
 
-    None of a file that this interpreter cannot parse.
+    Return none for a file that this interpreter cannot parse.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # of escapes, in old files

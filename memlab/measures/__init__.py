@@ -1,0 +1,9 @@
+"""Measures of finished models. One file each; a measure of your own is a class and a file in conf/measure."""
+
+from memlab.measures.base import Measure, Result, Subject
+from memlab.measures.capacity import Capacity
+from memlab.measures.greedy import Greedy
+from memlab.measures.samples import Samples
+from memlab.measures.score import Score
+
+__all__ = ["Capacity", "Greedy", "Measure", "Result", "Samples", "Score", "Subject"]

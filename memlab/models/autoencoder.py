@@ -1,42 +1,59 @@
 """Chunk to memories to the same chunk (shapes: see base.py)."""
 
-from torch import Tensor
+from collections.abc import Callable
+
+from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.base import LanguageModel, Stack, chunks_at, require_positive
-from memlab.models.bridge import RepeatBridge, UnrollBridge
-from memlab.models.encoder import Encoder
+from memlab.models.base import chunks_at
+from memlab.models.language_model import LanguageModel
+from memlab.models.ports import Decoder, Encoder
 
 
 class Autoencoder(LanguageModel):
-    """Encoder -> memories (R, M, D) -> bridge -> decoder stack over L positions. Chunks are independent.
+    """Encoder -> memories (R, M, D) -> bridge -> decoder over L positions. Chunks are independent.
 
     The decoder never sees tokens, and its logits are scored at the same position (no shift).
-    Raises UserError when the widths or the number of memories of the parts differ.
+    encoder: factory (vocab=, length=) -> Encoder. decoder: factory (vocab=, length=, reads_tokens=False) -> Decoder.
+    bridge: factory (width=, length=, memories=) -> Module from (R, M, D) to (R, L, D).
+    Raises UserError when encoder and decoder differ in width, and for chunks of another length.
     """
 
+    can = frozenset({"regenerate"})
     encoder: Encoder
+    decoder: Decoder
 
-    def __init__(self, encoder: Encoder, stack: Stack, bridge: RepeatBridge | UnrollBridge, vocab: int) -> None:
-        super().__init__()
-        require_positive(vocab=vocab)
-        if not encoder.width == bridge.width == stack.width:
+    def __init__(
+        self,
+        *,
+        encoder: Callable[..., Encoder],
+        decoder: Callable[..., Decoder],
+        bridge: Callable[..., nn.Module],
+        vocab: int,
+        length: int,
+    ) -> None:
+        super().__init__(vocab=vocab, chunks=1, length=length)
+        self.encoder = encoder(vocab=vocab, length=length)
+        self.decoder = decoder(vocab=vocab, length=length, reads_tokens=False)
+        if self.encoder.width != self.decoder.width:
             raise UserError(
-                f"An autoencoder has one width: encoder {encoder.width}, bridge {bridge.width}, decoder {stack.width}."
+                f"An autoencoder has one width: encoder {self.encoder.width}, decoder {self.decoder.width}."
             )
-        if encoder.memories != bridge.memories:
-            raise UserError(f"The encoder makes {encoder.memories} memories, the bridge reads {bridge.memories}.")
-        encoder.require_chunk(bridge.length)
-        stack.require_length(bridge.length, "decoder")
-        self.encoder = encoder
-        self.bridge = bridge
-        self.stack = stack
-        self.head = stack.make_head(vocab)
+        self.memories = self.encoder.memories
+        self.memory_floats = self.encoder.memory_floats
+        self.bridge = bridge(width=self.encoder.width, length=length, memories=self.memories)
+
+    def make_memories(self, chunks_RL: Tensor) -> Tensor:
+        return self.encoder(chunks_RL)
+
+    def decode(self, memories_RMD: Tensor) -> Tensor:
+        """Return what the head reads at the L positions of a chunk with these memories, (R, L, D)."""
+        return self.decoder(self.bridge(memories_RMD))
 
     def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
         length = inputs_BCL.shape[2]
-        if length != self.bridge.length:
-            raise UserError(f"A chunk has {length} tokens, the bridge makes {self.bridge.length} positions.")
-        chunks = chunks_at(inputs_BCL, scored)
-        decoded: Tensor = self.stack(self.bridge(self.encoder(chunks.flatten(0, 1))))
-        return decoded.unflatten(0, chunks.shape[:2])
+        if length != self.length:
+            raise UserError(f"A chunk has {length} tokens; the model was built for chunks of {self.length}.")
+        chunks_BnL = chunks_at(inputs_BCL, scored)
+        hidden_RLD = self.decode(self.make_memories(chunks_BnL.flatten(0, 1)))
+        return hidden_RLD.unflatten(0, chunks_BnL.shape[:2])

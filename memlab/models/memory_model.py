@@ -8,115 +8,141 @@ Decoder pass c over a sequence of chunks, fixed slots, M = 1, C = 4:
     c = 3       e0   e1   e2  fill | tokens of chunk 3
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.base import LanguageModel, Stack, chunks_at, make_embedding, require_positive
-from memlab.models.encoder import Encoder
+from memlab.models.base import chunks_at, require_positive
+from memlab.models.language_model import LanguageModel, split_by_chunk
+from memlab.models.ports import Decoder, Encoder
 
 SLOTS = ("fixed", "variable")
 
 
-def decoder_length(chunks: int, length: int, memories: int = 1, slots: str = "fixed") -> int:
-    """Positions of the longest decoder pass: memory slots, then a chunk's tokens."""
-    return (chunks if slots == "fixed" else chunks - 1) * memories + length
+@dataclass
+class Pass:
+    """A decoder pass in the making: memories of the chunks before, this chunk's tokens so far, the decoder's state."""
+
+    memories_BcMD: Tensor
+    tokens_Bt: Tensor
+    decoder: Any
 
 
 class MemoryModel(LanguageModel):
     """Pass c sees the memories of chunks 0..c-1 in slots, then chunk c's tokens, and predicts within chunk c.
 
-    encoder: None is the control without memory: every slot holds `fill`.
+    encoder: factory (vocab=, length=L) -> Encoder; None is the control without memory: every slot holds `fill`.
+    decoder: factory (vocab=, length=S+L) -> Decoder, for the longest pass.
+    memories: M, as many as the encoder makes per chunk.
     slots: "fixed", always S = C*M of them, filled from the left, the rest holding `fill` (and attended);
         "variable", exactly c*M.
     An encoder of another width gets one biased linear to the decoder's.
-    Raises UserError when the parts do not fit each other.
+    Raises UserError when the parts do not fit each other, and for inputs of another layout.
     """
 
-    encoder: Encoder | None
+    can = frozenset({"predict"})
+    decoder: Decoder
 
     def __init__(
         self,
-        encoder: Encoder | None,
-        stack: Stack,
-        vocab: int,
         *,
+        encoder: Callable[..., Encoder] | None,
+        decoder: Callable[..., Decoder],
+        vocab: int,
         chunks: int,
         length: int,
         memories: int = 1,
         slots: str = "fixed",
         fill: float = 0.0,
-        embedding_std: float = 0.02,
     ) -> None:
-        super().__init__()
-        require_positive(vocab=vocab, chunks=chunks, length=length, memories=memories)
+        super().__init__(vocab=vocab, chunks=chunks, length=length)
+        require_positive(memories=memories)
         if slots not in SLOTS:
             raise UserError(f"slots={slots!r}: choose one of {', '.join(SLOTS)}.")
-        if encoder is not None and encoder.memories != memories:
-            raise UserError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
-        if encoder is not None:
-            encoder.require_chunk(length)
-        stack.require_length(decoder_length(chunks, length, memories, slots), "decoder")
-        self.chunks = chunks
-        self.length = length
         self.memories = memories
         self.slots = slots
         self.fill = fill
-        self.encoder = encoder
-        self.reads_memories = encoder is not None
-        self.projection: nn.Module = (
-            nn.Linear(encoder.width, stack.width)
-            if encoder is not None and encoder.width != stack.width
-            else nn.Identity()
-        )
-        self.embedding = make_embedding(vocab, stack.width, embedding_std)
-        self.stack = stack
-        self.head = stack.make_head(vocab)
+        most_slots = (chunks if slots == "fixed" else chunks - 1) * memories
+        self.decoder = decoder(vocab=vocab, length=most_slots + length)
+        self.projection: nn.Module = nn.Identity()
+        if encoder is not None:
+            self.encoder = encoder(vocab=vocab, length=length)
+            if self.encoder.memories != memories:
+                raise UserError(
+                    f"The encoder makes {self.encoder.memories} memories per chunk, the model has {memories}."
+                )
+            self.memory_floats = self.encoder.memory_floats
+            if self.encoder.width != self.decoder.width:
+                self.projection = nn.Linear(self.encoder.width, self.decoder.width)
 
-    def embed(self, chunks_RL: Tensor) -> Tensor:
-        """Memories (R, M, D) of single chunks at the decoder's width."""
-        projected: Tensor = self.projection(self.encode(chunks_RL))
-        return projected
+    def reads(self, scored: range) -> range:
+        return range(0) if self.encoder is None else range(scored.stop - 1)
 
-    def encode(self, chunks_RL: Tensor) -> Tensor:
-        """The encoder's memories (R, M, encoder's width), in front of the projection.
-
-        A wholly frozen encoder builds no graph.
-        """
+    def make_memories(self, chunks_RL: Tensor) -> Tensor:
+        """Return memories (R, M, D) at the decoder's width."""
         assert self.encoder is not None
-        trainable = any(parameter.requires_grad for parameter in self.encoder.parameters())
-        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            memories: Tensor = self.encoder(chunks_RL)
-        return memories
+        return self.projection(self.encoder(chunks_RL))
 
     def hidden(self, inputs_BCL: Tensor, scored: range, memories_BcMD: Tensor | None = None) -> Tensor:
-        batch, chunks, length = inputs_BCL.shape
-        if chunks > self.chunks or length != self.length:
-            raise UserError(
-                f"The inputs have {chunks} chunks of {length} tokens; the model was built for up to {self.chunks}"
-                f" chunks of {self.length}."
-            )
-        tokens_BnLD = self.embedding(chunks_at(inputs_BCL, scored))
+        self._require_inputs(*inputs_BCL.shape[1:])
+        tokens_BnLD = self.decoder.embed(chunks_at(inputs_BCL, scored))
         if memories_BcMD is None:
             memories_BcMD = self._memories(inputs_BCL[:, : scored.stop - 1])
         if self.slots == "fixed":
             return self._decode(self._fixed_slots(memories_BcMD.to(tokens_BnLD.dtype), scored), tokens_BnLD)
         passes = [
-            self._decode(memories_BcMD[:, :c].reshape(batch, 1, c * self.memories, self.stack.width), tokens_B1LD)
+            self._decode(self._variable_slots(memories_BcMD, c), tokens_B1LD)
             for c, tokens_B1LD in zip(scored, tokens_BnLD.split(1, dim=1), strict=True)
         ]
         return torch.cat(passes, dim=1)
 
+    def open(self, inputs_BcL: Tensor, memories_BcMD: Tensor | None = None) -> Pass:
+        """Make the memories of the chunks, and fill the slots with them once."""
+        if memories_BcMD is None:
+            memories_BcMD = self._memories(inputs_BcL)
+        return Pass(memories_BcMD, inputs_BcL.new_empty(len(inputs_BcL), 0), self._fill_slots(memories_BcMD))
+
+    def step(self, tokens_Bt: Tensor, state: Pass) -> Tensor:
+        """Decode tokens one chunk after the other; a whole chunk becomes memories when a token follows it."""
+        hidden = []
+        for part_Bt in split_by_chunk(tokens_Bt, state.tokens_Bt.shape[1], self.length):
+            if state.tokens_Bt.shape[1] == self.length:
+                made_B1MD = self._memories(state.tokens_Bt[:, None])
+                state.memories_BcMD = torch.cat((state.memories_BcMD, made_B1MD), dim=1)
+                state.tokens_Bt = part_Bt[:, :0]
+                state.decoder = self._fill_slots(state.memories_BcMD)
+            state.tokens_Bt = torch.cat((state.tokens_Bt, part_Bt), dim=1)
+            hidden.append(self.decoder.step(self.decoder.embed(part_Bt), state.decoder))
+        return torch.cat(hidden, dim=1)
+
+    def _fill_slots(self, memories_BcMD: Tensor) -> Any:
+        """Return the decoder's state in front of the first token behind c chunks."""
+        batch, chunk = memories_BcMD.shape[:2]
+        self._require_inputs(chunk + 1, self.length)
+        memories_BcMD = memories_BcMD.to(self.decoder.head.weight.dtype)
+        if self.slots == "fixed":
+            slots_B1SD = self._fixed_slots(memories_BcMD, range(chunk, chunk + 1))
+        else:
+            slots_B1SD = self._variable_slots(memories_BcMD, chunk)
+        state = self.decoder.begin(batch)
+        if slots_B1SD.shape[2]:
+            self.decoder.step(slots_B1SD[:, 0], state)
+        return state
+
     def _memories(self, inputs_BcL: Tensor) -> Tensor:
-        """Memories (B, c, M, D) of the chunks given, in one encoder call; the constant where there is no encoder."""
+        """Return memories (B, c, M, D) of the chunks in one encoder call; constants where there is no encoder."""
         batch, chunks, _ = inputs_BcL.shape
         if self.encoder is None or chunks == 0:
-            shape = (batch, chunks, self.memories, self.stack.width)
-            return torch.full(shape, self.fill, device=inputs_BcL.device, dtype=self.embedding.weight.dtype)
-        return self.embed(inputs_BcL.flatten(0, 1)).unflatten(0, (batch, chunks))
+            shape = (batch, chunks, self.memories, self.decoder.width)
+            return torch.full(shape, self.fill, device=inputs_BcL.device, dtype=self.decoder.head.weight.dtype)
+        return self.make_memories(inputs_BcL.flatten(0, 1)).unflatten(0, (batch, chunks))
 
     def _fixed_slots(self, memories_BcMD: Tensor, scored: range) -> Tensor:
-        """Slots (B, n, S, D) of the scored passes: pass c has the first c*M filled, the others hold the constant."""
+        """Return slots (B, n, S, D) of the scored passes: pass c has the first c*M filled, the others constant."""
         batch, _, _, width = memories_BcMD.shape
         filled = memories_BcMD.flatten(1, 2)
         empty = filled.new_full((batch, self.chunks * self.memories - filled.shape[1], width), self.fill)
@@ -126,9 +152,13 @@ class MemoryModel(LanguageModel):
         used_n = torch.arange(scored.start, scored.stop, device=filled.device) * self.memories
         return torch.where((index_S < used_n[:, None])[:, :, None], slots_B1SD, self.fill)
 
+    def _variable_slots(self, memories_BcMD: Tensor, chunk: int) -> Tensor:
+        """Return the c*M slots (B, 1, S, D) of pass c."""
+        return memories_BcMD[:, None, :chunk].flatten(2, 3)
+
     def _decode(self, slots_BnSD: Tensor, tokens_BnLD: Tensor) -> Tensor:
-        """One decoder call over all passes; returns what stands at the tokens, (B, n, L, D)."""
+        """Decode all passes in one call, and return what stands at the tokens, (B, n, L, D)."""
         passes_RTD = torch.cat((slots_BnSD, tokens_BnLD), dim=2).flatten(0, 1)
-        out_RTD: Tensor = self.stack(passes_RTD)
-        # A copy, as the head takes one in any case: a view would keep what stands at the slots.
+        out_RTD = self.decoder(passes_RTD)
+        # Copy: the head would copy anyway, and a view would keep the slots' activations alive.
         return out_RTD[:, slots_BnSD.shape[2] :].contiguous().unflatten(0, tokens_BnLD.shape[:2])

@@ -6,6 +6,7 @@ from memlab.objectives.blank_copy import BlankCopy
 from memlab.objectives.clm import CausalLanguageModelling
 from memlab.objectives.combined import Combined
 from memlab.objectives.copy import Copy
+from memlab.objectives.layout import Draw, Layout
 from memlab.objectives.retrieval import Retrieval
 from memlab.objectives.scoring import Sums
 from memlab.objectives.table import BLANKS, IGNORE, Table
@@ -18,6 +19,8 @@ __all__ = [
     "CausalLanguageModelling",
     "Combined",
     "Copy",
+    "Draw",
+    "Layout",
     "Objective",
     "Retrieval",
     "Sums",

@@ -1,11 +1,11 @@
 """Autoencoding."""
 
-import torch
 from torch import Tensor
 
 from memlab.errors import UserError
 from memlab.objectives.base import Objective
-from memlab.objectives.table import Table
+from memlab.objectives.layout import Draw, Layout
+from memlab.objectives.table import IGNORE, Table
 
 
 class Autoencode(Objective):
@@ -13,26 +13,20 @@ class Autoencode(Objective):
 
     inputs x0 x1 x2 x3     labels x0 x1 x2 x3 (not shifted)
 
-    The decoder reads no tokens: free-running decoding is teacher-forced decoding.
+    The decoder reads no tokens: greedy decoding is teacher-forced decoding.
     """
 
     name = "autoencode"
+    needs = "regenerate"
+    advice = "take encoder=frozen_autoencoder, or curriculum=probe to read another encoder"
     shift = 0
-    models = ("autoencoder",)
 
-    def window(self, chunks: int, length: int) -> int:
-        if length < 1:
-            raise UserError(f"A chunk of {length} tokens: take at least 1.")
-        return length
+    def window(self, layout: Layout) -> int:
+        if layout.length < 1:
+            raise UserError(f"A chunk of {layout.length} tokens: take at least 1.")
+        return layout.length
 
-    def tables(
-        self,
-        tokens_BT: Tensor,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Table]:
-        self._require_window(tokens_BT, chunks, length)
-        inputs = tokens_BT.view(-1, 1, length)
-        return [Table(self.name, inputs, inputs, range(1))]
+    def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
+        self._require_window(tokens_BT, layout)
+        inputs = tokens_BT.view(-1, 1, layout.length)
+        return [Table(self.name, inputs, inputs.masked_fill(inputs == self.blank, IGNORE), range(1))]

@@ -1,7 +1,7 @@
 """What every objective promises.
 
-Shape legend of this package: B batch, C chunks, L tokens per chunk, M memories per chunk, D width, V vocabulary,
-T tokens of data per window, n scored chunks, R windows.
+Shape legend of this package: B batch, C chunks, c the first chunks of a window, L tokens per chunk, M memories per
+chunk, D width, V vocabulary, T tokens of data per window, n scored chunks, R windows.
 """
 
 from typing import ClassVar
@@ -10,21 +10,27 @@ import torch
 from torch import Tensor
 
 from memlab.errors import UserError
-from memlab.models.base import LanguageModel
+from memlab.models import LanguageModel
+from memlab.objectives.layout import Draw, Layout
 from memlab.objectives.memories import memories_of
 from memlab.objectives.scoring import Sums, score
 from memlab.objectives.table import IGNORE, Table
 
 
 class Objective:
-    """How a window of tokens becomes tables. `shift` 1: the logit at t scores token t+1 of its chunk; 0: token t.
+    """How windows of tokens become tables: what is read, and what is scored.
 
-    retained: names of the tables that copy text in sight of it, so that teacher forcing flatters them: these are
-    decoded free-running as well (free_running.py).
+    blank, delimiter: the tokenizer's ids of these tokens. Blanks in the data are padding: they are read, not scored.
+    needs: what a model must be able to do, one of the words in LanguageModel.can.
+    advice: what to choose instead of a model that cannot.
+    shift: 1: the logit at t scores token t+1 of its chunk; 0: token t.
+    retained: names of the tables whose targets are visible as inputs, so that teacher-forced accuracy is optimistic;
+        they are also decoded greedily (memlab/measures/greedy.py).
     """
 
     name: ClassVar[str]
-    models: ClassVar[tuple[str, ...]] = ("memory", "causal", "full_context", "recurrent")  # kinds it can train
+    needs: ClassVar[str] = "predict"
+    advice: ClassVar[str] = "choose another objective"
     shift: ClassVar[int] = 1
     retained: ClassVar[tuple[str, ...]] = ()
 
@@ -32,65 +38,70 @@ class Objective:
         self.blank = blank
         self.delimiter = delimiter
 
-    def window(self, chunks: int, length: int) -> int:
-        """Tokens of data per window. Raises UserError for a layout the objective does not have."""
+    def window(self, layout: Layout) -> int:
+        """Return the tokens of data per window. Raises UserError for a layout that the objective does not have."""
         raise NotImplementedError
 
-    def tables(
-        self,
-        tokens_BT: Tensor,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Table]:
-        """Passes of a batch. progress: share of the stage's steps done; generator: where random masks come from."""
+    def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
+        """Return the passes over a batch. draw: None: those of evaluation.
+
+        Raises UserError for windows of another size than `window` says.
+        """
         raise NotImplementedError
 
     def losses(
         self,
         model: LanguageModel,
         tokens_BT: Tensor,
+        layout: Layout,
         *,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
+        draw: Draw | None = None,
         known_BcMD: Tensor | None = None,
         part: slice = slice(None),
     ) -> tuple[Tensor, dict[str, Sums]]:
-        """Mean nats per scored token (the tables' means, weighted), and the sums of each table by its name.
+        """Return mean nats per scored token (the tables' means, weighted), and the sums of each table by its name.
 
-        part: windows that this process takes; random masks are drawn for all, so that it does not matter how many
-        processes share a batch. known: memories of the part's first c chunks as `model.embed` makes them, where they
-        were kept.
+        part: windows that this process takes. Random masks are drawn for all windows, and a part's loss is weighted by
+            its scored tokens, so that the mean over equal parts is the loss of the whole batch.
+        known_BcMD: `model.make_memories` of the first c chunks of the part's windows, where they were kept.
         """
-        tables = [table.rows(part) for table in self.tables(tokens_BT, chunks, length, progress, generator)]
+        whole = self.tables(tokens_BT, layout, draw)
+        tables = [table.rows(part) for table in whole]
         sums: dict[str, Sums] = {}
         means = []
-        for table, memories_BcMD in zip(tables, memories_of(model, tables, known_BcMD), strict=True):
+        for of_all, table, memories_BcMD in zip(whole, tables, memories_of(model, tables, known_BcMD), strict=True):
             hidden_BnLD = model.hidden(table.inputs_BCL, table.scored, memories_BcMD)
             mean, sums[table.name] = score(model.head, hidden_BnLD, table, self.shift)
-            means.append(table.weight * mean)
+            means.append(table.weight * mean * _density(table, of_all))
         return torch.stack(means).sum() / sum(table.weight for table in tables), sums
 
-    def _require_window(self, tokens_BT: Tensor, chunks: int, length: int) -> None:
-        needed = self.window(chunks, length)
+    def require(self, model: LanguageModel) -> None:
+        """Raise UserError for a model that cannot do what the objective needs."""
+        if self.needs not in model.can:
+            raise UserError(
+                f"objective={self.name} needs a model that can {self.needs}, and {type(model).__name__} can"
+                f" {', '.join(sorted(model.can)) or 'nothing'}: {self.advice}."
+            )
+
+    def _require_window(self, tokens_BT: Tensor, layout: Layout) -> None:
+        needed = self.window(layout)
         if tokens_BT.shape[1] != needed:
             raise UserError(
-                f"{self.name} with {chunks} chunks of {length} tokens takes windows of {needed} tokens, not"
-                f" {tokens_BT.shape[1]}."
+                f"{self.name} with {layout.chunks} chunks of {layout.length} tokens takes windows of {needed} tokens,"
+                f" not {tokens_BT.shape[1]}."
             )
 
 
-def require_next_token_layout(chunks: int, length: int) -> None:
-    """Raise UserError unless there is a chunk, and a token to predict in it."""
-    if chunks < 1 or length < 2:
-        raise UserError(f"{chunks} chunks of {length} tokens: take at least 1 chunk of at least 2 tokens.")
+def _density(part: Table, whole: Table) -> Tensor | float:
+    """Return scored tokens per window of a part, over those of the whole batch: 1 but for padded windows."""
+    if len(part.labels_BCL) == len(whole.labels_BCL):
+        return 1.0
+    of_part, of_whole = ((table.labels_BCL != IGNORE).sum() for table in (part, whole))
+    return (of_part * len(whole.labels_BCL)) / (of_whole * len(part.labels_BCL)).clamp(min=1)
 
 
-def next_token_labels(tokens_BCL: Tensor) -> Tensor:
-    """Labels of next-token prediction: every token but the first of each chunk."""
-    labels = tokens_BCL.clone()
+def next_token_labels(tokens_BCL: Tensor, padding: int) -> Tensor:
+    """Return the labels of next-token prediction: every token but padding and the first token of each chunk."""
+    labels = tokens_BCL.masked_fill(tokens_BCL == padding, IGNORE)
     labels[:, :, 0] = IGNORE
     return labels

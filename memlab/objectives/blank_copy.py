@@ -5,6 +5,7 @@ from torch import Tensor
 
 from memlab.objectives.base import Objective
 from memlab.objectives.copy import copy_table, copy_window
+from memlab.objectives.layout import Draw, Layout
 from memlab.objectives.table import BLANKS, Table
 
 
@@ -13,22 +14,16 @@ class BlankCopy(Objective):
 
     inputs x0 x1 x2 x3 |  _  _  _  _     labels  .  .  .  . |  . x1 x2 x3
 
-    No target is visible: free-running decoding is teacher-forced decoding.
+    No target is visible: greedy decoding is teacher-forced decoding.
     """
 
     name = "blank_copy"
 
-    def window(self, chunks: int, length: int) -> int:
-        return copy_window(chunks, length)
+    def window(self, layout: Layout) -> int:
+        return copy_window(layout)
 
-    def tables(
-        self,
-        tokens_BT: Tensor,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Table]:
-        self._require_window(tokens_BT, chunks, length)
+    def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
+        self._require_window(tokens_BT, layout)
         blanks = torch.full_like(tokens_BT, self.blank)
-        return [copy_table(self.name, tokens_BT, blanks, chunks, length, (BLANKS,) * (chunks // 2))]
+        content = (BLANKS,) * (layout.chunks // 2)
+        return [copy_table(self.name, tokens_BT, blanks, layout, content, padding=self.blank)]

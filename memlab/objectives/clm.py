@@ -1,10 +1,11 @@
 """Causal language modelling."""
 
-import torch
 from torch import Tensor
 
-from memlab.objectives.base import Objective, next_token_labels, require_next_token_layout
-from memlab.objectives.table import Table
+from memlab.errors import UserError
+from memlab.objectives.base import Objective, next_token_labels
+from memlab.objectives.layout import Draw, Layout
+from memlab.objectives.table import Table, window_chunks
 
 
 class CausalLanguageModelling(Objective):
@@ -15,18 +16,15 @@ class CausalLanguageModelling(Objective):
 
     name = "clm"
 
-    def window(self, chunks: int, length: int) -> int:
-        require_next_token_layout(chunks, length)
-        return chunks * length
+    def window(self, layout: Layout) -> int:
+        if layout.chunks < 1 or layout.length < 2:
+            raise UserError(
+                f"{layout.chunks} chunks of {layout.length} tokens: take at least 1 chunk of at least 2 tokens."
+            )
+        return layout.chunks * layout.length
 
-    def tables(
-        self,
-        tokens_BT: Tensor,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Table]:
-        self._require_window(tokens_BT, chunks, length)
-        inputs = tokens_BT.view(-1, chunks, length)
-        return [Table(self.name, inputs, next_token_labels(inputs), range(chunks), content=tuple(range(chunks)))]
+    def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
+        self._require_window(tokens_BT, layout)
+        inputs = tokens_BT.view(-1, layout.chunks, layout.length)
+        labels = next_token_labels(inputs, self.blank)
+        return [Table(self.name, inputs, labels, range(layout.chunks), content=window_chunks(layout.chunks))]

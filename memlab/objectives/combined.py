@@ -1,12 +1,12 @@
 """Next-token prediction and copying together."""
 
-import torch
 from torch import Tensor
 
 from memlab.errors import UserError
 from memlab.objectives.base import Objective, next_token_labels
 from memlab.objectives.copy import copy_table, copy_window
-from memlab.objectives.table import Table
+from memlab.objectives.layout import Draw, Layout
+from memlab.objectives.table import Table, window_chunks
 
 
 class Combined(Objective):
@@ -27,24 +27,26 @@ class Combined(Objective):
             raise UserError(f"copy_weight={copy_weight}: choose the copy pass's share of the loss, between 0 and 1.")
         self.copy_weight = copy_weight
 
-    def window(self, chunks: int, length: int) -> int:
-        return 2 * copy_window(chunks, length)
+    def window(self, layout: Layout) -> int:
+        return 2 * copy_window(layout)
 
-    def tables(
-        self,
-        tokens_BT: Tensor,
-        chunks: int,
-        length: int,
-        progress: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> list[Table]:
-        self._require_window(tokens_BT, chunks, length)
-        inputs = tokens_BT.view(-1, chunks, length)
-        labels = next_token_labels(inputs)
+    def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
+        self._require_window(tokens_BT, layout)
+        inputs = tokens_BT.view(-1, layout.chunks, layout.length)
+        labels = next_token_labels(inputs, self.blank)
         first = tokens_BT[:, : tokens_BT.shape[1] // 2]
-        half = tuple(range(chunks // 2))
-        copy_share = self.copy_weight
+        share = self.copy_weight
+        clm = Table("clm", inputs, labels, range(layout.chunks), 1 - share, window_chunks(layout.chunks))
         return [
-            Table("clm", inputs, labels, range(chunks), 1 - copy_share, tuple(range(chunks))),
-            copy_table("copy", first, first, chunks, length, half, delimiter=self.delimiter, weight=copy_share),
+            clm,
+            copy_table(
+                "copy",
+                first,
+                first,
+                layout,
+                window_chunks(layout.chunks // 2),
+                padding=self.blank,
+                delimiter=self.delimiter,
+                weight=share,
+            ),
         ]

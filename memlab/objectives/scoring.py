@@ -23,7 +23,7 @@ class Sums:
 
 
 def score(head: nn.Linear, hidden_BnLD: Tensor, table: Table, shift: int) -> tuple[Tensor, Sums]:
-    """Mean loss of a table's scored tokens (with a graph) and its sums per window.
+    """Return the mean loss of a table's scored tokens (with a graph; 0 if none is scored), and its sums per window.
 
     shift 1: the hidden vector at t scores token t+1 of its chunk; 0: token t.
     """
@@ -38,10 +38,12 @@ def score(head: nn.Linear, hidden_BnLD: Tensor, table: Table, shift: int) -> tup
 
 
 def head_loss(head: nn.Linear, hidden_PD: Tensor, labels_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean nats of the positions with a label (with a graph); nats and whether the likeliest token is right, (P,)."""
+    """Return mean nats of the positions with a label (with a graph); nats, and whether the likeliest is right, (P,)."""
     assert head.bias is None
-    trained = torch.is_grad_enabled() and (hidden_PD.requires_grad or head.weight.requires_grad)
-    mean, loss_P, correct_P = _HeadLoss.apply(hidden_PD, head.weight, labels_P, trained)
+    wanted = (False, False)
+    if torch.is_grad_enabled():
+        wanted = (hidden_PD.requires_grad, head.weight.requires_grad)
+    mean, loss_P, correct_P = _HeadLoss.apply(hidden_PD, head.weight, labels_P, wanted)
     return mean, loss_P, correct_P
 
 
@@ -49,16 +51,18 @@ class _HeadLoss(torch.autograd.Function):
     """Takes the gradient of each piece while its logits are there, so that P x V of them never are.
 
     d mean / d logit[p, v] = (softmax(logits[p])[v] - [v is p's label]) / scored positions
+
+    wanted: whether the hidden vectors and the head's weight need a gradient; a frozen head's is not computed.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_PD: Tensor, weight_VD: Tensor, labels_P: Tensor, trained: bool
+        ctx: Any, hidden_PD: Tensor, weight_VD: Tensor, labels_P: Tensor, wanted: tuple[bool, bool]
     ) -> tuple[Tensor, Tensor, Tensor]:
         positions, vocab = labels_P.shape[0], weight_VD.shape[0]
         rows = max(FEWEST_ROWS, PIECE.get(hidden_PD.device.type, PIECE["cuda"]) // vocab)
         scored_P = labels_P != IGNORE
-        share_P = scored_P / scored_P.sum()
+        share_P = scored_P / scored_P.sum().clamp(min=1)
         target_P = labels_P.clamp(min=0)
         losses, right, grad_hidden, grad_weight = [], [], [], None
         for start in range(0, positions, rows):
@@ -73,25 +77,21 @@ class _HeadLoss(torch.autograd.Function):
             of_target = shifted.gather(1, target) - top
             total = shifted.sub_(top).exp_().sum(-1, keepdim=True)
             losses.append((total.log() - of_target)[:, 0] * scored_P[piece])
-            if trained:
-                share = share_P[piece, None].to(shifted.dtype)
-                grad = shifted.mul_(share / total).scatter_add_(1, target, -share).to(dtype)
+            if not any(wanted):
+                continue
+            share = share_P[piece, None].to(shifted.dtype)
+            grad = shifted.mul_(share / total).scatter_add_(1, target, -share).to(dtype)
+            if wanted[0]:
                 grad_hidden.append(grad @ weight_VD.to(dtype))
+            if wanted[1]:
                 of_piece = grad.T @ hidden.to(dtype)
                 grad_weight = of_piece.to(weight_VD.dtype) if grad_weight is None else grad_weight.add_(of_piece)
         loss_P, correct_P = torch.cat(losses), torch.cat(right)
-        if trained:
-            ctx.save_for_backward(torch.cat(grad_hidden).to(hidden_PD.dtype), grad_weight)
+        ctx.save_for_backward(torch.cat(grad_hidden).to(hidden_PD.dtype) if grad_hidden else None, grad_weight)
         ctx.mark_non_differentiable(loss_P, correct_P)
         return (loss_P * share_P).sum(), loss_P, correct_P
 
     @staticmethod
     def backward(ctx: Any, grad_mean: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        return (
-            grad_hidden * grad_mean if wanted[0] else None,
-            grad_weight * grad_mean if wanted[1] else None,
-            None,
-            None,
-        )
+        grad_hidden, grad_weight = (None if grad is None else grad * grad_mean for grad in ctx.saved_tensors)
+        return grad_hidden, grad_weight, None, None

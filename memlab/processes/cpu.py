@@ -1,4 +1,4 @@
-"""Settings of a process that trains on a CPU: how freed memory and numbers next to zero are treated."""
+"""Settings of a process that trains on a CPU: how freed memory and subnormal numbers are treated."""
 
 import ctypes
 import sys
@@ -14,26 +14,28 @@ SMALL = 2**16
 
 
 def prepare_cpu() -> None:
-    """What a training run sets, once, before torch has made its threads: they take it over."""
+    """Prepare this process for training. Call once, before torch starts its threads, which inherit the settings."""
     keep_freed_memory()
-    # Below 1.2e-38: a confident model's softmax is full of such numbers, and products with them are many times slower.
+    # Flush subnormal numbers (denormals, below 1.2e-38) to zero: the softmax of a confident model is full of them, and
+    # arithmetic with them is many times slower.
     torch.set_flush_denormal(True)
 
 
 def keep_freed_memory(trim_threshold: int = NEVER) -> None:
-    """For the rest of this process, up to `trim_threshold` bytes; glibc only.
+    """Keep freed memory in this process, up to `trim_threshold` bytes, instead of returning it to the system.
 
-    By default large freed blocks go back to the system, and the next step's arrays are zeroed again page by page: tens
-    of thousands of page faults a step, at no gain in peak memory. What they cost: docs/performance.md.
+    By default glibc returns large freed blocks, and the system zeroes the next step's arrays page by page: tens of
+    thousands of page faults per step, without a lower peak of memory. docs/performance.md has their cost. Does nothing
+    with other C libraries.
     """
     _set(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
     _set(M_TRIM_THRESHOLD, trim_threshold)
 
 
 def map_every_array() -> None:
-    """Every array of 64 KiB or more on pages of its own, gone when it is freed: resident memory is what is in use.
+    """Give every array of 64 KiB or more pages of its own, which are returned when it is freed.
 
-    The heap's gaps, which differ from run to run, are no part of it then.
+    Resident memory is then the memory in use, without the gaps of the heap, which differ from run to run.
     """
     _set(M_MMAP_THRESHOLD, SMALL)
 

@@ -1,9 +1,10 @@
-"""Processes that train one model together: which of them this is, and what all of them agree on.
+"""Ranks: the processes that train one model together.
 
-With a single process every function returns its input unchanged. SLURM (srun) and torchrun start processes;
-memlab/processes/spawn.py does so on a single machine. Files are written and decisions taken by rank 0.
+SLURM (srun) or torchrun starts them; on a single machine, memlab/processes/spawn.py does. Rank 0 writes the files and
+takes the decisions. With a single process every function returns its input unchanged.
 """
 
+import atexit
 import os
 from contextlib import suppress
 from datetime import timedelta
@@ -14,17 +15,18 @@ from memlab.progress import console
 
 Value = TypeVar("Value")
 Number = TypeVar("Number", int, float)
-# Other ranks wait in `agreed` while the first waits for another job's lock.
+# The other ranks wait in `agreed` while rank 0 waits for a lock that another job holds.
 PATIENCE = timedelta(days=14)
-_group: Any = None  # gloo, whatever trains: agreements are on the CPU, and no device waits for them
+_group: Any = None  # gloo, also where GPUs train: agreements happen on the CPU, and no device waits for them
 
 
 def rank() -> int:
+    """Return this process's number among those that train together: 0, 1, ..."""
     return int(os.environ.get("RANK", "0")) if world() > 1 else 0
 
 
 def world() -> int:
-    """Processes that train together."""
+    """Return the number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -33,14 +35,15 @@ def is_first() -> bool:
 
 
 def silence_others() -> None:
-    """Only rank 0 talks."""
+    """Let only rank 0 print."""
     console.quiet = not is_first()
 
 
 def adopt_slurm(wanted: int) -> None:
-    """Makes the tasks of an srun with `wanted` > 1 tasks known as ranks, under torchrun's names.
+    """Translate SLURM's variables of an srun with several tasks into those of torchrun, which name the ranks.
 
-    Raises UserError where there are several tasks and other than wanted.
+    Do nothing for a single task, or where torchrun has set its variables. Raises UserError if srun started several
+    tasks and their number is not `wanted`.
     """
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     if tasks == 1 or "RANK" in os.environ:
@@ -63,7 +66,10 @@ def adopt_slurm(wanted: int) -> None:
 
 
 def join(on_gpu: bool) -> None:
-    """Connects the ranks; does nothing for one process, or a second time. Raises UserError for too few GPUs."""
+    """Connect the ranks. Comes before the first agreement; a second call does nothing, nor does a single process.
+
+    Raises UserError if this machine has fewer GPUs than ranks and `on_gpu` is true.
+    """
     global _group  # noqa: PLW0603 (a process has one)
     if world() == 1 or _group is not None:
         return
@@ -72,15 +78,18 @@ def join(on_gpu: bool) -> None:
     if on_gpu:
         device, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if device >= found:
-            raise UserError(f"a GPU for every process cannot be had here, there are {found}: lower trainer.devices")
+            raise UserError(
+                f"every process needs a GPU of its own, but this machine has {found}: lower trainer.devices"
+            )
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     _group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    atexit.register(torch.distributed.destroy_process_group)  # gloo's threads can abort a process that ends with them
 
 
 def agreed(value: Value) -> Value:
-    """Rank 0's value, on every rank; those of the others are ignored."""
-    if _group is None:
+    """Return rank 0's value on every rank; the values of the others are ignored."""
+    if not _connected():
         return value
     import torch
 
@@ -90,8 +99,8 @@ def agreed(value: Value) -> Value:
 
 
 def largest(value: Number) -> Number:
-    """The largest of all ranks' values, on every rank."""
-    if _group is None:
+    """Return the largest value of all ranks on every rank."""
+    if not _connected():
         return value
     import torch
 
@@ -101,9 +110,19 @@ def largest(value: Number) -> Number:
 
 
 def wait_for_first() -> None:
-    """At the end of a rank that was told to stop: what starts ranks ends them all when one has ended.
+    """Wait, at the end of a rank that was told to stop, until rank 0 gets here too.
 
-    Rank 0 has more to do until then, such as sending its rows.
+    Whatever started the ranks ends all of them as soon as one has ended, and rank 0 has more to do, such as sending
+    its last rows. Does nothing before `join`.
     """
-    with suppress(RuntimeError):  # of gloo, if rank 0 is gone already
-        agreed(None)
+    if _group is not None:
+        with suppress(RuntimeError):  # gloo raises it if rank 0 has already ended
+            agreed(None)
+
+
+def _connected() -> bool:
+    """Whether there are several ranks. Without this check, ranks that have not joined would silently disagree."""
+    if world() == 1:
+        return False
+    assert _group is not None, "ranks.join comes before the first agreement"
+    return True

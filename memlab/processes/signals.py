@@ -1,4 +1,4 @@
-"""Signals that end a command. What is being trained is saved first, at the end of its step; the rest stops at once."""
+"""Signals that end a command: a stage in training is saved first, at the end of its step; all else stops at once."""
 
 import signal
 import threading
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# SLURM says USR1 or USR2, as it was told to, ahead of a time limit or a preemption; scancel says TERM; Ctrl-C is INT.
+# SLURM sends USR1 or USR2, as configured, before a time limit or a preemption; scancel sends TERM; Ctrl-C sends INT.
 REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)
 ENDING = (*REQUEUE, signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(BaseException):
-    """A signal ended the work, and all is saved. Not an Exception: nothing on the way up may take it for an error."""
+    """A signal ended the work, and everything is saved. Not an Exception, so that nobody handles it as an error."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -21,17 +21,17 @@ class Stopped(BaseException):
 
     @property
     def asks_for_requeue(self) -> bool:
-        """Whether the job is to go on later, rather than to end for good."""
+        """Whether the job should be requeued rather than end for good."""
         return self.signum in REQUEUE
 
     @property
     def status(self) -> int:
-        """The exit status that shells know it by."""
+        """The exit status by shell convention: 128 plus the signal's number."""
         return 128 + self.signum
 
 
 class Signals:
-    """While `listening`, a signal raises Stopped; while `deferred`, it waits in `pending` for who can save."""
+    """While `listening`, a signal raises Stopped; while `deferred`, it is kept in `pending` until the work is saved."""
 
     def __init__(self) -> None:
         self.pending: int | None = None
@@ -40,7 +40,7 @@ class Signals:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """The handlers that were there before come back at the end. Does nothing outside of the main thread."""
+        """Handle signals during the body, then restore the earlier handlers. Do nothing outside the main thread."""
         if self._before or threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -55,13 +55,13 @@ class Signals:
             self._before = {}
 
     def install(self) -> None:
-        """Once more, where a library has put handlers of its own in front since."""
+        """Reinstall our handlers after a library has replaced them."""
         for signum in self._before:
             signal.signal(signum, self._receive)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Raises Stopped at the end, if a signal came and nothing has raised it before."""
+        """Keep signals in `pending` during the body; raise Stopped at its end for one that nobody has raised."""
         self._deferred = True
         try:
             yield
@@ -72,8 +72,8 @@ class Signals:
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT and self.pending == signal.SIGINT:
-            raise KeyboardInterrupt  # asked for a second time: at once
-        if self.pending not in REQUEUE:  # a preemption may say TERM besides: it is one all the same
+            raise KeyboardInterrupt  # a second Ctrl-C: stop at once
+        if self.pending not in REQUEUE:  # a preemption may send TERM as well; it stays a preemption
             self.pending = signum
         if not self._deferred:
             raise Stopped(self.pending or signum)

@@ -1,4 +1,4 @@
-"""What memlab asks of SLURM."""
+"""What memlab asks SLURM: the state of jobs, whether a job is being preempted, and to requeue it."""
 
 import os
 import re
@@ -9,15 +9,15 @@ from submitit.slurm.slurm import SlurmInfoWatcher
 
 from memlab.processes.signals import Stopped
 
-GONE = "GONE"  # state of a job that the controller has forgotten, as it does some minutes after a job's end
-# A node that failed and a preemption may end a job, or requeue it a moment later: GONE tells.
+GONE = "GONE"  # our name for a job that the controller has forgotten, as it does some minutes after a job ends
+# NODE_FAIL and PREEMPTED are not here: such a job may be requeued a moment later. If it is not, it becomes GONE.
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "REVOKED", GONE)
 
 
 class QueueWatcher(SlurmInfoWatcher):
-    """States of jobs from squeue, which every cluster has.
+    """Job states from squeue, which every cluster has.
 
-    submitit asks sacct, which without accounting knows no job, so that it would wait for a dead one for ever.
+    submitit asks sacct, which knows no job on a cluster without accounting: it would wait forever for a dead job.
     """
 
     def _make_command(self) -> list[str] | None:
@@ -28,7 +28,7 @@ class QueueWatcher(SlurmInfoWatcher):
         return ["squeue", "--all", "--states=all", "--array", "--noheader", "--format=%i|%T|%N", jobs]
 
     def is_done(self, job_id: str, mode: str = "standard") -> bool:
-        """submitit takes every state that it does not know, such as CONFIGURING or SUSPENDED, for an end."""
+        """Whether the job has ended. submitit takes unknown states, such as CONFIGURING or SUSPENDED, for an end."""
         return self.get_state(job_id, mode=mode).upper() in ENDED
 
     def update(self) -> None:
@@ -37,7 +37,7 @@ class QueueWatcher(SlurmInfoWatcher):
             return
         self._num_calls += 1
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        if answer.returncode == 0 or "Invalid job id" in answer.stderr:  # that of a single job, long gone
+        if answer.returncode == 0 or "Invalid job id" in answer.stderr:  # squeue's answer for a single job that is gone
             gone = {job: {"JobID": job, "State": GONE} for job in self._registered - self._finished}
             self._info_dict.update(gone | self.read_info(answer.stdout))
         self._last_status_check = time.time()
@@ -50,9 +50,9 @@ class QueueWatcher(SlurmInfoWatcher):
 
 
 def goes_on_later(stopped: Stopped) -> bool:
-    """Whether the job that this process is in should be put back into the queue.
+    """Whether the SLURM job of this process should be requeued.
 
-    A preemption may say TERM, as scancel does: SLURM is asked which it is.
+    A preemption may send TERM, as scancel does, so SLURM is asked which of the two it was.
     """
     job = _this_job()
     if stopped.asks_for_requeue or job is None:
@@ -61,7 +61,7 @@ def goes_on_later(stopped: Stopped) -> bool:
 
 
 def requeue() -> bool:
-    """Puts the SLURM job that this process is in back into the queue; whether there is one, and SLURM does it."""
+    """Requeue the SLURM job of this process. Return whether there is one and SLURM agreed."""
     job = _this_job()
     return job is not None and _scontrol("requeue", job) is not None
 
@@ -72,7 +72,7 @@ def _this_job() -> str | None:
 
 
 def _scontrol(*arguments: str) -> str | None:
-    """What it answers; None if it refuses, or is not there, as in a container."""
+    """Return scontrol's output; None if it fails or is missing, as in a container."""
     try:
         return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -1,7 +1,7 @@
-"""Commands as processes of this machine: one, or one per device with trainer.devices > 1.
+"""Run commands as processes on this machine: one, or one per device where trainer.devices > 1.
 
-As torchrun does it, with what memlab needs and torchrun does not do: the signals that ask for a checkpoint reach every
-process, and a user's mistake ends with its one message.
+Beyond what torchrun does, the signals that ask for a checkpoint reach every process, and a user's mistake ends with a
+single message.
 """
 
 import os
@@ -15,11 +15,11 @@ from types import FrameType
 
 from memlab.processes.signals import ENDING
 
-GRACE = 30.0  # seconds for the others to end by themselves once one has failed
+GRACE = 30.0  # seconds that the other ranks get to end by themselves once one has failed
 
 
 def run_ranks(command: Sequence[str], count: int) -> int:
-    """Runs `command` as `count` ranks and returns the exit status, of those that are not 0 the first."""
+    """Run `command` as `count` ranks and return the exit status: the first that is not 0, if any."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -28,13 +28,13 @@ def run_ranks(command: Sequence[str], count: int) -> int:
 
 
 def run(command: Sequence[str]) -> int:
-    """Runs `command` and returns its exit status: 128 and a signal's number if one ended it."""
+    """Run `command` and return its exit status: 128 plus the signal's number if a signal ended it."""
     return _finish([_started(command)])
 
 
 def _started(command: Sequence[str], **more: str) -> "subprocess.Popen[bytes]":
-    # In a process group of its own: a terminal's Ctrl-C comes by this process alone, as a second one would cut off
-    # the saving.
+    # In a process group of its own, so that a terminal's Ctrl-C arrives once, through this process: a second one would
+    # interrupt the saving.
     return subprocess.Popen(command, env={**os.environ, **more}, process_group=0)
 
 
@@ -56,7 +56,7 @@ def _finish(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Of ranks that go on without one of them none can come to an end by itself."""
+    """End the processes that are left. If one rank dies, the others would wait for it forever."""
     limit = time.monotonic() + GRACE
     while any(process.poll() is None for process in processes) and time.monotonic() < limit:
         time.sleep(0.05)
@@ -67,5 +67,5 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 
 def this_command() -> list[str]:
-    """What was typed, for this interpreter."""
+    """Return the command that was typed, as arguments for this interpreter."""
     return [sys.executable, "-m", "memlab.run", *sys.argv[1:]]

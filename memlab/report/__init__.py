@@ -1,10 +1,11 @@
 """Reports: what finished run folders say about an experiment's claims.
 
-Reads files only, imports neither torch nor any model, so a report can be redrawn on a machine that cannot train.
+Reports are made from files alone. Neither torch nor Hydra nor any model is imported, so a report can be redrawn on a
+machine that cannot train.
 
     report = make_report("copy_curriculum", "laptop", points, folder, command)
     print_report(report)
-    publish(report, "laptop")                          # into experiments/copy_curriculum/results, to be committed
+    publish(report, "laptop")                              # into experiments/copy_curriculum/results, to be committed
     report = redraw("copy_curriculum", "laptop", folder)   # from there, without run folders
 """
 

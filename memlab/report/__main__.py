@@ -1,21 +1,26 @@
-"""The command that makes reports again: python -m memlab.report +experiment=NAME [the sweep's overrides] [options].
+"""Make a report again: python -m memlab.report +experiment=NAME [the sweep's overrides] [options].
 
-Exit status: 0 if every claim holds, 3 if one does not, is undecided or was not measured, 2 for a mistake; with --all 0
-or 2.
+Exit status: 0 if every claim holds, 3 if one does not, is undecided or was not measured, 2 for a mistake. With --all:
+0, or 2 for a mistake.
 """
 
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memlab.config import paths
-from memlab.config.compose import Sweep, compose_sweep
 from memlab.errors import UserError, fail
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
 from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
-from memlab.sweep import NothingFinishedError, all_finished, make_committed_report, make_sweep_report
+from memlab.report.collect import Point, is_finished
+from memlab.report.of_sweep import NothingFinishedError, find_points, make_committed_report, make_sweep_report
+from memlab.storage.caches import keep_caches_in
+
+if TYPE_CHECKING:
+    from memlab.config.compose import Sweep
 
 
 def main() -> None:
@@ -36,16 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--from-results", action="store_true", help="redraw experiments/NAME/results, without any runs")
     source.add_argument("--publish", action="store_true", help="copy numbers and pictures to experiments/NAME/results")
-    parser.add_argument("--name", help="of the files in results/, without suffix; the default is the scale")
+    parser.add_argument("--name", help="name of the files in results/, without suffix; default: the scale")
     return parser
 
 
 def _one(options: argparse.Namespace) -> int:
-    sweep = compose_sweep(options.overrides)
-    if options.from_results:
-        report = make_committed_report(sweep, options.name or sweep.scale)
-    else:
-        report = _from_runs(sweep, options)
+    sweep = _compose(options.overrides)
+    report = _committed(sweep, options) if options.from_results else _from_runs(sweep, options)
     _list(report.pictures)
     for verdict in (REFUTED, UNDECIDED, UNMEASURED):
         names = [claim["id"] for claim in report.claims if claim["verdict"] == verdict]
@@ -55,11 +57,11 @@ def _one(options: argparse.Namespace) -> int:
 
 
 def _every(options: argparse.Namespace) -> int:
-    """Reports of all experiments; then, for each, what it was made from and where its pictures are."""
+    """Make the reports of all experiments; then print, for each, what it was made from and where its pictures are."""
     origins: list[str] = []
     pictures: list[Path] = []
     for path in sorted(paths.experiments().glob("*/expected.yaml")):
-        sweep = compose_sweep([f"+experiment={path.parent.name}", *options.overrides])
+        sweep = _compose([f"+experiment={path.parent.name}", *options.overrides])
         report, origin = _from_either(sweep, options)
         origins.append(f"{path.parent.name}: {origin}")
         pictures += report.pictures if report else []
@@ -69,34 +71,63 @@ def _every(options: argparse.Namespace) -> int:
     return 0
 
 
-def _from_either(sweep: Sweep, options: argparse.Namespace) -> tuple[Report | None, str]:
-    """The report of a sweep if all of it is finished, else that of committed results, else of what is finished."""
+def _from_either(sweep: "Sweep", options: argparse.Namespace) -> tuple[Report | None, str]:
+    """Make the report of a sweep if all of it is finished, else of committed results, else of what is finished."""
     name = options.name or sweep.scale
     kept = name in committed(str(sweep.experiment))
-    if not (options.from_results or (kept and not all_finished(sweep))):
+    if not (options.from_results or (kept and not all(map(is_finished, _points(sweep))))):
         try:
             return _from_runs(sweep, options), "drawn from run folders"
         except NothingFinishedError:
             pass
     if kept:
-        return make_committed_report(sweep, name), f"drawn from the committed results/{name}.json"
+        return _committed(sweep, options), f"drawn from the committed results/{name}.json"
     return None, f"nothing to draw yet, run it first: {sweep.command}"
 
 
-def _from_runs(sweep: Sweep, options: argparse.Namespace) -> Report:
+def _from_runs(sweep: "Sweep", options: argparse.Namespace) -> Report:
+    name = options.name or sweep.scale
     if options.publish and not options.name and sweep.other_changes:
         raise UserError(
             f"{', '.join(sweep.other_changes)} makes another experiment than the one in results/{sweep.scale}: give its"
             " files a name, --name NAME"
         )
-    if not options.publish:
-        report: Report = make_sweep_report(sweep)
-        return report
-    name = options.name or sweep.scale
-    report = make_sweep_report(sweep, committed_rows(str(sweep.experiment), name))
-    for path in publish(report, name):
+    report = make_sweep_report(
+        experiment=sweep.experiment,
+        scale=sweep.scale,
+        runs_dir=sweep.runs_dir,
+        folder=sweep.report_folder,
+        command=sweep.command,
+        points=_points(sweep),
+        kept=committed_rows(str(sweep.experiment), name) if options.publish else (),
+    )
+    for path in publish(report, name) if options.publish else ():
         console.print(f"published: {os.path.relpath(path)}", markup=False)
     return report
+
+
+def _committed(sweep: "Sweep", options: argparse.Namespace) -> Report:
+    """Make the report of committed results; its folder lies beside the one of the sweep."""
+    name = options.name or sweep.scale
+    folder = sweep.report_folder.with_name(f"{name}_committed")
+    return make_committed_report(experiment=sweep.experiment, name=name, folder=folder)
+
+
+def _compose(overrides: Sequence[str]) -> "Sweep":
+    from memlab.config.compose import compose_sweep  # Hydra: for this command only
+
+    sweep = compose_sweep(list(overrides))
+    keep_caches_in(sweep.runs_dir)  # matplotlib's
+    return sweep
+
+
+def _points(sweep: "Sweep") -> Sequence[Point]:
+    from memlab.config.plan import plan
+
+    def planned() -> list[Point]:
+        return [plan(config).point() for config in sweep.configs]
+
+    return find_points(planned, sweep.report_folder, sweep.runs_dir)
 
 
 def _list(pictures: Sequence[Path]) -> None:

@@ -1,58 +1,62 @@
-"""Turn run folders into rows: one row per finished point of an experiment."""
+"""Turn run folders into rows: one row per finished point of an experiment.
+
+Neither Hydra nor torch, numpy or scipy is imported here.
+"""
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from memlab.errors import UserError
-from memlab.storage.files import read_json
 from memlab.storage.run_folder import RunFolder
 
-# A row is what a line of results.csv says, plus two keys that stay out of every table:
-#   windows  {"correct": [...], "count": [...], "loss": [...]}, one entry per evaluation window (loss in nats, summed);
-#            {table: the same} where the objective has several tables; those of other evaluations beside them, under
-#            what stands in front of their metrics' names
-#   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "curve"}, ...], oldest first; of: encoder or decoder
-# A decoder stage's curve is its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...], ...}, a
-# metric being named as in the row (token_accuracy, clm/token_accuracy); the costs count from the stage's own start.
-# Numbers of curves have six significant digits, as committed results keep them: both draw the same picture.
+# A row holds what a line of results.csv says, and two keys that stay out of it:
+#   windows  {place: {"correct": [...], "count": [...], "loss": [...], "data": hash, "window": tokens per window}}, one
+#            number per evaluation window (loss in nats, summed). A metric's place is what stands in front of its name:
+#            "" for token_accuracy, "clm" for clm/token_accuracy.
+#   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions", "curve"}],
+#            oldest first; of: encoder or decoder. Rows that older versions committed lack commit ... versions here.
+# A decoder stage's curve holds its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...]}; a
+# metric has the row's name for it; steps, tokens and seconds count from the stage's own start. Numbers of curves have
+# six significant digits, the precision of committed results, so that both draw the same picture.
 Row = dict[str, Any]
 BULKY = ("windows", "stages")
 COSTS = ("steps", "tokens", "seconds")
-OWN_EVALUATION = {"file": "evaluation.json", "prefix": ""}
 
 
 class Point(TypedDict):
-    """One job of an experiment's sweep."""
+    """One point of an experiment's sweep."""
 
     choices: dict[str, Any]  # architecture, arm, encoder, curriculum, seed
     folder: Path  # run folder of the last stage
     stages: Sequence[Path]  # run folders of the whole chain, oldest first, the last one included
-    encoder_stages: int  # so many of them, the first ones, train the encoder
-    # Files of the last folder: {"file", "prefix" of their metrics, "settings" they must have been made with}.
+    encoder_stages: int  # how many of them, the first ones, train the encoder
+    # Files of the last folder: {"file", "prefix" of the metrics' names, "nested": whether the table's name stands in
+    # them, too, "settings" that the file must have been made with}.
     evaluations: NotRequired[list[dict[str, Any]]]
 
 
 def is_finished(point: Point) -> bool:
-    """Whether every stage of the chain ran to its end, and the last one was evaluated as this point asks."""
-    if not all((Path(folder) / "finished.json").is_file() for folder in (*point["stages"], point["folder"])):
+    """Whether every stage of the chain is finished and the last one was evaluated as this point asks."""
+    try:
+        *_, run = [RunFolder.open(Path(folder)) for folder in (*point["stages"], point["folder"])]
+    except UserError:
         return False
-    run = RunFolder.open(Path(point["folder"]))
-    return all(run.evaluation_settings(asked["file"]) == asked["settings"] for asked in point.get("evaluations", []))
+    return all(_settings(run, asked["file"]) == asked["settings"] for asked in point.get("evaluations", []))
 
 
 def label(choices: Mapping[str, Any]) -> str:
-    """Name of a point for messages, such as `architecture=mixer arm=curriculum seed=0`."""
+    """Return a point's name for messages, such as `architecture=mixer arm=curriculum seed=0`."""
     return " ".join(f"{key}={choices[key]}" for key in ("architecture", "arm", "seed") if key in choices)
 
 
 def collect(points: Iterable[Point]) -> list[Row]:
-    """Read the run folders of `points`; those not finished yet are left out.
+    """Read the run folders of `points`; unfinished points are left out.
 
-    Steps, tokens and seconds are sums over the chain, pretraining of the encoder included, because that is what the
-    number cost; commit and hardware are those of the last stage.
+    Steps, tokens and seconds are sums over the chain, encoder pretraining included: what the number cost. A row is
+    `dirty` if any of its stages was trained by uncommitted code.
 
     Raises:
         UserError: a finished folder lacks a file or holds one that cannot be read.
@@ -60,55 +64,85 @@ def collect(points: Iterable[Point]) -> list[Row]:
     return [_row(point) for point in points if is_finished(point)]
 
 
+def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the metrics and the windows of a run's evaluation files, named as in a row.
+
+    evaluations: as in `Point`. A metric's name is the evaluation's prefix, the table's name if it is needed, the
+    metric. The table's name is needed if the evaluation says so (`nested`), or if some evaluation by the same objective
+    on the same text has several tables, this one among them.
+
+    Raises:
+        UserError: a file is missing or damaged, or two files have a metric of the same name.
+    """
+    contents = [(asked, _evaluation(run, asked["file"])) for asked in evaluations]
+    crowded = {
+        (asked["prefix"], _objective(content), table)
+        for asked, content in contents
+        for table in content["metrics"]
+        if asked.get("nested") or len(content["metrics"]) > 1
+    }
+    metrics: dict[str, float] = {}
+    windows: dict[str, Any] = {}
+    for asked, content in contents:
+        for table, values in content["metrics"].items():
+            needed = (asked["prefix"], _objective(content), table) in crowded
+            prefix = asked["prefix"] + (f"{table}/" if needed else "")
+            if table in content["windows"]:
+                made_of = {key: content["settings"].get(key) for key in ("data", "window")}
+                windows[prefix.removesuffix("/")] = {**content["windows"][table], **made_of}
+            found = {prefix + name: value for name, value in values.items() if isinstance(value, int | float)}
+            if twice := sorted(metrics.keys() & found.keys()):
+                raise UserError(
+                    f"{run.path.name}: two evaluations have {twice[0]}, and no table can tell them apart: leave out"
+                    " objective@evaluation.objective= or the stage's own objective"
+                )
+            metrics |= found
+    return metrics, windows
+
+
 def _row(point: Point) -> Row:
     run = RunFolder.open(Path(point["folder"]))
-    provenance = _read(run.provenance)
-    # What is evaluated is drawn: an autoencoder alone has its decoder in its encoder's stage.
+    # The curve drawn is that of the model evaluated: an autoencoder alone has its decoder in its encoder's stage.
     first = min(point["encoder_stages"], len(point["stages"]) - 1)
     stages = [
         _stage(Path(stage), "decoder" if place >= first else "encoder") for place, stage in enumerate(point["stages"])
     ]
-    row: Row = dict(point["choices"])
-    windows: dict[str, Any] = {}
-    for asked in point.get("evaluations", [OWN_EVALUATION]):
-        evaluation, prefix = _read(run.path / asked["file"]), asked["prefix"]
-        metrics = _numbers(evaluation.get("metrics", {}), prefix)
-        if twice := sorted(row.keys() & metrics.keys()):
-            raise UserError(
-                f"{run.path.name} has {twice[0]} from two evaluations, which no table tells apart: leave out"
-                " objective@evaluation.objective= or the stage's own objective"
-            )
-        row.update(metrics)
-        windows.update(_windows(evaluation.get("windows", {}), prefix))
-    for key in COSTS:
-        row[key] = sum(stage[key] for stage in stages)
-    row["commit"] = provenance.get("commit")
-    row["dirty"] = provenance.get("dirty")
-    row["hardware"] = _one_line(provenance.get("hardware"))
-    row["run"] = run.path.name
-    row["windows"] = windows
-    row["stages"] = stages
-    return row
+    metrics, windows = evaluated(run, point.get("evaluations", []))
+    return {
+        **point["choices"],
+        **metrics,
+        **{key: sum(stage[key] for stage in stages) for key in COSTS},
+        "commit": _joined(stage["commit"] for stage in stages),
+        "dirty": any(stage["dirty"] for stage in stages),
+        "hardware": _joined(stage["hardware"] for stage in stages),
+        "run": run.path.name,
+        "windows": windows,
+        "stages": stages,
+    }
 
 
 def _stage(folder: Path, of: str) -> dict[str, Any]:
     run = RunFolder.open(folder)
-    provenance = _read(run.provenance)
-    # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank_copy`, `copy`.
-    name = folder.name.rpartition("-")[0]
-    costs = {key: provenance.get(key) or 0 for key in COSTS}
-    return {"run": folder.name, "name": name, "of": of, **costs, "curve": _curve(run) if of == "decoder" else {}}
+    provenance = _read(run.provenance, run.read_provenance)
+    return {
+        "run": folder.name,
+        # A stage's name is its folder's, without the fingerprint: `autoencoder`, `blank_copy`, `copy`.
+        "name": folder.name.rpartition("-")[0],
+        "of": of,
+        **{key: provenance.get(key) or 0 for key in COSTS},
+        "commit": provenance.get("commit"),
+        "dirty": provenance.get("dirty"),
+        "hardware": _one_line(provenance.get("hardware")),
+        "versions": _one_line(provenance.get("versions")),
+        "curve": _curve(run) if of == "decoder" else {},
+    }
 
 
 def _curve(run: RunFolder) -> dict[str, list[float | None]]:
-    """The validations of a stage in order of steps; of a step written twice the later line counts.
-
-    A metric that a validation lacks, or that is not finite, is None there.
-    """
+    """Return the validations of a stage by step; a metric that a validation lacks, or that is not finite, is None."""
     prefix = "val/"
-    validations = {
-        int(entry["step"]): entry for entry in run.read_metrics() if any(key.startswith(prefix) for key in entry)
-    }
+    rows = _read(run.metrics, lambda: {"rows": run.read_metrics()})["rows"]
+    validations = {int(row["step"]): row for row in rows if any(key.startswith(prefix) for key in row)}
     entries = [validations[step] for step in sorted(validations)]
     names = dict.fromkeys(key for entry in entries for key in entry if key.startswith(prefix))
     columns = {"steps": "step", "tokens": "tokens", "seconds": "seconds"}
@@ -122,39 +156,52 @@ def _rounded(value: float | None) -> float | None:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
-def _numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Numbers of a nested mapping, nested names joined by a slash: {"capacity": {"bits": 8}} -> capacity/bits."""
-    flat: dict[str, float] = {}
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            flat.update(_numbers(value, f"{prefix}{key}/"))
-        elif isinstance(value, int | float):
-            flat[prefix + key] = value
-    return flat
-
-
-def _windows(windows: dict[str, Any], prefix: str) -> dict[str, Any]:
-    if not prefix:
-        return windows
-    return (
-        {prefix.removesuffix("/"): windows}
-        if "count" in windows
-        else {prefix + name: windows[name] for name in windows}
-    )
-
-
-def _one_line(hardware: Any) -> str:
-    """Hardware as one CSV cell, whether provenance holds a string or a mapping."""
-    if isinstance(hardware, Mapping):
-        return "; ".join(f"{key} {value}" for key, value in hardware.items())
-    return "" if hardware is None else str(hardware)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is missing or not JSON: delete {path.parent} and run that stage again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object: delete {path.parent} and run that stage again")
+def _evaluation(run: RunFolder, file: str) -> dict[str, Any]:
+    path = run.path / file
+    content = {"settings": {}, "windows": {}, **_read(path, lambda: run.read_evaluation(file))}
+    tables = content.get("metrics")
+    parts = [tables, content["settings"], content["windows"], *(tables.values() if isinstance(tables, dict) else ())]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UserError(_damaged(path, "has no metrics by table"))
     return content
+
+
+def _settings(run: RunFolder, file: str) -> Any:
+    """Return the settings that an evaluation was made with; None if the file is missing or damaged."""
+    try:
+        return run.read_evaluation(file)["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _objective(content: Mapping[str, Any]) -> str:
+    return json.dumps(content["settings"].get("objective"), sort_keys=True)
+
+
+def _one_line(values: Any) -> str:
+    """Return hardware or versions as one cell of a table."""
+    if isinstance(values, Mapping):
+        return "; ".join(f"{key} {value}" for key, value in values.items())
+    return "" if values is None else str(values)
+
+
+def _joined(values: Iterable[Any]) -> str | None:
+    """Return the distinct values, in order, as one cell; None if there is none."""
+    return " | ".join(dict.fromkeys(str(value) for value in values if value)) or None
+
+
+def _read(path: Path, reader: Callable[[], Any]) -> dict[str, Any]:
+    """Return what `reader` reads from `path`. Raises UserError if that is no JSON object."""
+    try:
+        content = reader()
+    except FileNotFoundError:
+        raise UserError(_damaged(path, "is missing")) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(_damaged(path, f"cannot be read ({error or type(error).__name__})")) from None
+    if not isinstance(content, dict):
+        raise UserError(_damaged(path, "does not hold a JSON object"))
+    return content
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} {why}: delete {path.parent} and run that stage again"

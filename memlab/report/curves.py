@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from memlab.report.collect import Row
 from memlab.report.plotting import Look, Panel
-from memlab.report.uncertainty import Floats
+from memlab.report.side import Floats
 from memlab.report.units import is_share, shown, with_unit
 
-# By cost: the unit's size, and the axis. Encoder pretraining is left out of all of them.
-COSTS = {
+# By cost: the size of the unit, and the name of the axis. Encoder pretraining is left out of all of them.
+COST_AXES = {
     "steps": (1.0, "steps of the decoder's stages"),
     "tokens": (1e6, "tokens of the decoder's stages (millions)"),
     "seconds": (60.0, "wall time of the decoder's stages (minutes)"),
@@ -22,9 +22,10 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over cost, over the seeds of one arm: (P,) each, P validations. x is their mean, too, if it is a time.
+    """A metric over cost, over the seeds of one arm: arrays (P,) of P validations.
 
-    turns: places where a stage ends and the next one begins.
+    x: the cost, a mean over seeds (wall times differ between them); low, high: the least and the greatest seed;
+    turns: indices at which a stage ends and the next one begins.
     """
 
     x: Floats
@@ -36,7 +37,7 @@ class Curve:
 
 
 def mean_curve(rows: Sequence[Row], metric: str, cost: str) -> Curve | None:
-    """The curve over the seeds in `rows`, in the units shown; None if no validation has the metric.
+    """Return the curve over the seeds in `rows`, in the units shown; None if no validation has the metric.
 
     The decoder's stages follow each other. A validation counts if every seed has it.
     """
@@ -53,9 +54,9 @@ def mean_curve(rows: Sequence[Row], metric: str, cost: str) -> Curve | None:
 
 
 def draw_curves(axis: Axes, rows: list[Row], panel: Panel, looks: dict[str, Look], cost: str) -> int:
-    """A line per arm: the mean over seeds, the band from the least to the greatest of them; a dot at a change of stage.
+    """Draw a line per arm, the mean over seeds, with a band from the least to the greatest; a dot ends a stage.
 
-    Returns the largest number of seeds behind a line.
+    Returns the largest number of seeds behind a line; 0 if there is no line.
     """
     most = 0
     for arm, look in looks.items():
@@ -73,15 +74,15 @@ def draw_curves(axis: Axes, rows: list[Row], panel: Panel, looks: dict[str, Look
     if limits is not None:
         axis.set_ylim(*limits)
     axis.set_xlim(left=0)
-    axis.set_xlabel(COSTS[cost][1])
+    axis.set_xlabel(COST_AXES[cost][1])
     axis.set_ylabel(with_unit(f"validation {panel.name}", panel.metric))
     return most
 
 
 def _chain(row: Row, metric: str, cost: str) -> dict[tuple[int, float], tuple[float, float]]:
-    """{(stage, step): (x, value)} of one run's decoder stages, each beginning where the one before ended."""
+    """Return {(stage, step): (x, value)} of one run's decoder stages; each begins where the one before ended."""
     points: dict[tuple[int, float], tuple[float, float]] = {}
-    size = COSTS[cost][0]
+    size = COST_AXES[cost][0]
     start = 0.0
     for place, stage in enumerate(stage for stage in row["stages"] if stage["of"] == "decoder"):
         curve = stage["curve"]

@@ -4,53 +4,70 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 
-from memlab.report.claims import Expected
 from memlab.report.collect import Row
+from memlab.report.expected import Expected
 from memlab.report.plotting import MARKERS, Look, Panel
-from memlab.report.uncertainty import Unmeasurable, estimate, seed_values
+from memlab.report.side import Unmeasurable
+from memlab.report.uncertainty import estimate, seed_values
 from memlab.report.units import PUBLISHED, is_share, number, shown, with_unit
 
 GREY = "#444444"
 
 
 def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, looks: dict[str, Look]) -> None:
-    """A line per arm and architecture: the mean and its 95 % interval, faint dots of seeds below, the mean as a number.
+    """Draw a line per arm and architecture: the mean with its 95 % interval, the seeds as faint dots below it.
 
-    Crosses are what was published of that arm and architecture, of
-    models of full size. Where neither seeds nor windows give an interval, there is none.
+    The mean also stands at the right as a number. Crosses are values published for that arm and architecture, by
+    models of full size. An interval is left out where neither seeds nor windows give one.
     """
-    metric = panel.metric
     architectures = sorted({row["architecture"] for row in rows})
     intervals = False
     for shift, (architecture, marker) in enumerate(zip(architectures, cycle(MARKERS), strict=False)):
         offset = 0.36 * (shift - (len(architectures) - 1) / 2)
-        for place, arm in enumerate(looks):
+        filled = shift == 0
+        for place, (arm, look) in enumerate(looks.items()):
             own = [row for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
-            colour, y = looks[arm].colour, place + offset
-            values = seed_values(own, metric)
-            if not len(values):
+            if not len(seed_values(own, panel.metric)):
                 continue
-            if len(values) > 1:
-                seeds = [shown(float(value), metric) for value in values]
-                axis.plot(seeds, [y + 0.12] * len(seeds), ".", color=colour, alpha=0.45, markersize=4)
-            try:
-                found = estimate(own, metric)
-                ends = [shown(found.low, metric), shown(found.high, metric)]
-                axis.plot(ends, [y] * 2, "-|", color=colour, linewidth=1.4, markersize=7)
-                intervals = True
-            except Unmeasurable:
-                pass
-            mean = float(values.mean())
-            face = colour if shift == 0 else "white"
-            axis.plot(shown(mean, metric), y, marker, color=colour, markerfacecolor=face, markersize=5)
-            # In a column of their own, numbers never lie on intervals or crosses.
-            margin = axis.get_yaxis_transform()
-            axis.text(1.02, y, number(mean, metric), transform=margin, va="center_baseline", fontsize=7)
-            for known in expected["published"]:
-                if (known["architecture"], known["arm"], known["metric"]) == (architecture, arm, metric):
-                    axis.plot(shown(known["value"], metric), y, "kx", markersize=6, label=PUBLISHED)
-        face = GREY if shift == 0 else "white"
-        axis.plot([], [], marker, color=GREY, markerfacecolor=face, label=architecture)
+            y = place + offset
+            intervals |= _draw_interval(axis, own, panel.metric, y, look.colour)
+            _draw_values(axis, own, panel.metric, y, look.colour, marker, filled)
+            _draw_published(axis, expected, (architecture, arm, panel.metric), y)
+        axis.plot([], [], marker, color=GREY, markerfacecolor=GREY if filled else "white", label=architecture)
+    _finish(axis, panel, looks)
+    axis.set_title("after training" + (", 95 % intervals" if intervals else ""))
+
+
+def _draw_interval(axis: Axes, rows: list[Row], metric: str, y: float, colour: str) -> bool:
+    """Draw the 95 % interval; return whether there is one."""
+    try:
+        found = estimate(rows, metric)
+    except Unmeasurable:
+        return False
+    axis.plot([shown(end, metric) for end in (found.low, found.high)], [y] * 2, "-|", color=colour, lw=1.4, ms=7)
+    return True
+
+
+def _draw_values(axis: Axes, rows: list[Row], metric: str, y: float, colour: str, marker: str, filled: bool) -> None:
+    """Draw the mean, its number in a column at the right (clear of intervals and crosses), and the seeds' dots."""
+    values = seed_values(rows, metric)
+    if len(values) > 1:
+        seeds = [shown(float(value), metric) for value in values]
+        axis.plot(seeds, [y + 0.12] * len(seeds), ".", color=colour, alpha=0.45, markersize=4)
+    mean = float(values.mean())
+    face = colour if filled else "white"
+    axis.plot(shown(mean, metric), y, marker, color=colour, markerfacecolor=face, markersize=5)
+    at_the_right = axis.get_yaxis_transform()
+    axis.text(1.02, y, number(mean, metric), transform=at_the_right, va="center_baseline", fontsize=7)
+
+
+def _draw_published(axis: Axes, expected: Expected, what: tuple[str, str, str], y: float) -> None:
+    for known in expected["published"]:
+        if (known["architecture"], known["arm"], known["metric"]) == what:
+            axis.plot(shown(known["value"], what[2]), y, "kx", markersize=6, label=PUBLISHED)
+
+
+def _finish(axis: Axes, panel: Panel, looks: dict[str, Look]) -> None:
     axis.set_yticks(range(len(looks)), [look.label for look in looks.values()])
     axis.set_ylim(len(looks) - 0.5, -0.5)
     limits = panel.limits or ((0, 100) if is_share(panel.metric) else None)
@@ -58,5 +75,4 @@ def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, loo
         room = 0.03 * (limits[1] - limits[0])  # for a marker at the end
         axis.set_xlim(limits[0] - room, limits[1] + room)
     axis.set_xlabel(with_unit(panel.name, panel.metric))
-    axis.set_title("after training" + (", 95 % intervals" if intervals else ""))
     axis.grid(visible=False, axis="y")

@@ -1,4 +1,4 @@
-"""The figures that every experiment has: results beside training curves, and the same curves over what they cost."""
+"""The figures that every experiment has: results beside training curves, and the same curves over their cost."""
 
 from pathlib import Path
 from typing import Any
@@ -7,32 +7,32 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from memlab.report.claims import Expected
 from memlab.report.collect import Row
 from memlab.report.curves import draw_curves, mean_curve
 from memlab.report.dots import dot_chart
+from memlab.report.expected import Expected
 from memlab.report.plotting import STYLE, Panel, looks_of, save
 
-COST = "figure_cost"
-LETTER = 0.062  # inches, the width of a letter
+COST_FIGURE = "figure_cost"
+LETTER = 0.062  # width of a letter in inches
 
 
 def standard_figures(rows: list[Row], expected: Expected, path: Path, *panels: Panel) -> None:
-    """Write `path` (.png) and beside it figure_cost.png, both also as .svg and .pdf.
+    """Write `path` (.png) and figure_cost.png beside it, both also as .svg and .pdf.
 
-    A row of the figure per panel: the metric after training by arm, then its curves over steps, a column per
-    architecture. In figure_cost a row per panel and architecture: the curves over tokens and over wall time; there is
-    none where no panel's metric is one of validation (a speed, say).
+    The figure has a row per panel: the metric after training by arm, then its curves over steps, a column per
+    architecture. figure_cost has a row per panel and architecture: the curves over tokens and over wall time. It is
+    left out if no panel's metric is measured in validation (a speed, say).
     """
     with rc_context(STYLE):
         save(results_figure(rows, expected, panels), path)
         drawn = tuple(panel for panel in panels if _has_curves(rows, panel))
         if drawn:
-            save(cost_figure(rows, expected, drawn), path.with_name(f"{COST}{path.suffix}"))
+            save(cost_figure(rows, expected, drawn), path.with_name(f"{COST_FIGURE}{path.suffix}"))
 
 
 def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
-    """What came out, beside the curves over steps."""
+    """Draw what came out beside the curves over steps."""
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     height = 0.7 + (0.22 + 0.11 * len(architectures)) * max(6, len(looks))
     names = LETTER * max(len(look.label) for look in looks.values())
@@ -57,7 +57,7 @@ def results_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...
 
 
 def cost_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) -> Figure:
-    """The curves over tokens and over wall time."""
+    """Draw the curves over tokens and over wall time."""
     looks, architectures = looks_of(rows, expected), _architectures(rows)
     lines = [(panel, architecture) for panel in panels for architecture in architectures]
     figure = Figure(figsize=(7.5, 2.8 * len(lines)), layout="constrained")
@@ -73,7 +73,7 @@ def cost_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) 
 
 
 def _legend(figure: Figure, axes: list[Axes], seeds: int) -> None:
-    """One for the whole figure, below it: nothing that it could cover is there."""
+    """Put one legend below the whole figure, where it covers nothing."""
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

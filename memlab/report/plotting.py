@@ -8,10 +8,11 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from memlab.report.claims import Expected
 from memlab.report.collect import Row
+from memlab.report.expected import Expected
 
-# Okabe and Ito's colours, told apart in every common form of colour blindness; grey for their yellow, too pale a line.
+# Okabe and Ito's colours, which people with any common colour blindness can tell apart; grey replaces their yellow,
+# which is too pale for a line.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#999999", "#882255")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
@@ -26,8 +27,8 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "memlab",  # and equal figures are equal files
+    "svg.fonttype": "none",  # text stays text, so that it can be searched
+    "svg.hashsalt": "memlab",  # equal figures are equal files
     "pdf.fonttype": 42,
 }
 
@@ -36,9 +37,9 @@ STYLE: dict[Any, Any] = {
 class Panel:
     """One quantity of a figure.
 
-    metric: a row's key; name: what it is called on the axes, without the unit; limits: of the axes, in the unit shown;
-    curves: by arm, the metric of its validations, where they do not have `metric` under that name; arms that are not
-    named have no curve then.
+    metric: a row's key; name: its name on the axes, without the unit; limits: of the axes, in the unit shown;
+    curves: {arm: name of the metric in its validations}, where that name is not `metric`; arms that are left out of it
+    have no curve.
     """
 
     metric: str
@@ -60,7 +61,7 @@ class Look:
 
 
 def looks_of(rows: list[Row], expected: Expected) -> dict[str, Look]:
-    """The arms in `rows`, in the order of expected.yaml. An arm looks the same whichever others are there."""
+    """Return the looks of the arms in `rows`, in the order of expected.yaml; they do not depend on which arms ran."""
     names = list(expected["arms"])
     names += sorted({row["arm"] for row in rows} - set(names))
     present = {row["arm"] for row in rows}

@@ -1,4 +1,4 @@
-"""A report's tables, as text: the arms with their numbers, the claims with their verdicts."""
+"""A report's tables as lines of text: the arms with their numbers, the claims with their verdicts."""
 
 import math
 import os
@@ -11,17 +11,19 @@ from rich.table import Table
 
 from memlab.report.claims import REFUTED
 from memlab.report.collect import Row
-from memlab.report.report import Report, seconds
-from memlab.report.uncertainty import Unmeasurable, estimate, seed_values, standard_error
+from memlab.report.report import Report
+from memlab.report.side import Unmeasurable
+from memlab.report.uncertainty import estimate, seed_values, standard_error
 from memlab.report.units import PUBLISHED, number, title
 
-ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin")
+ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin", "after Holm")
+AFTER_HOLM = {True: "holds", False: "does not", None: "-"}
 
 
 def summary(report: Report, metrics: Sequence[str]) -> list[list[str]]:
-    """The arms table as text, header first; a line per architecture and arm.
+    """Return the arms table, header first; a line per architecture and arm.
 
-    A metric with published values has a column more. Steps and minutes are means over seeds.
+    A metric with published values is followed by a column with them. Steps and minutes are means over seeds.
     """
     published = {
         (entry["architecture"], entry["arm"], entry["metric"]): entry["value"] for entry in report.expected["published"]
@@ -47,8 +49,9 @@ def summary(report: Report, metrics: Sequence[str]) -> list[list[str]]:
 
 
 def verdicts(report: Report) -> list[list[str]]:
-    """The claims table as text, header first."""
-    lines = [["claim", "verdict", "left", "right", "difference", "needed", "margin", "how"]]
+    """Return the claims table, header first. Verdicts of older committed results have no p-values."""
+    header = ["claim", "verdict", "left", "right", "difference", "needed", "margin", "p", "p (Holm)", "after Holm"]
+    lines = [[*header, "how"]]
     for claim in report.claims:
         measured = claim["measured"]
         metric = measured["left"]["metric"]
@@ -61,39 +64,10 @@ def verdicts(report: Report) -> list[list[str]]:
             if measured["margin_se"] is not None:
                 margin = f"{measured['margin_se']:+.1f} s.e."
         needed = f"≥ {number(measured['smallest_effect'], metric, signed=True)}"
-        lines.append([claim["id"], claim["verdict"], *sides, change, needed, margin, how])
+        tests = [_p_value(claim.get(key)) for key in ("p_value", "p_holm")]
+        corrected = AFTER_HOLM[claim.get("holds_after_holm")]
+        lines.append([claim["id"], claim["verdict"], *sides, change, needed, margin, *tests, corrected, how])
     return lines
-
-
-def markdown(report: Report, pictures: Sequence[str]) -> str:
-    """The content of report.md; `pictures` lie beside it."""
-    hardware = "; ".join(sorted({row["hardware"] for row in report.rows if row["hardware"]})) or "unknown hardware"
-    arms = summary(report, report.metrics)
-    parts = [
-        f"# {report.experiment}, scale {report.scale}",
-        str(report.expected.get("title", "")),
-        f"```\n{report.command}\n```",
-        "## Arms",
-        _pipe_table(arms),
-        "Mean ± standard error over seeds, n as in the column seeds. With one seed: the value with its 95 % interval "
-        "over evaluation windows (bootstrap), which leaves out the spread between training runs; no interval where the "
-        "windows are not at hand. Steps and minutes are a point's whole chain, encoder pretraining included. "
-        f"All stages, shared ones once: {seconds(report.rows) / 60:.1f} minutes on {hardware}.",
-        _sources(report) if PUBLISHED in arms[0] else "",
-        "## Claims",
-        _pipe_table(verdicts(report)),
-        "Accuracies in percent, their differences in percentage points. A claim holds if the difference is at least "
-        "what is needed and its 95 % interval excludes differences below 0; where less than 0 is needed (left is not "
-        "worse by more), below that. One that does not is undecided as long as its interval reaches what is needed: "
-        "more seeds could tell. Intervals are over seeds (Student's t) from three seeds on, else over evaluation "
-        "windows. Margin: the difference less what is needed, in standard errors over seeds; none with one seed.",
-        "\n".join(f"- `{claim['id']}` ({claim['source']}): {claim['text']}" for claim in report.expected["claims"]),
-    ]
-    if report.unfinished:
-        parts.append("Not finished: " + "; ".join(report.unfinished) + ".")
-    if pictures:
-        parts += ["## Figures", "\n\n".join(f"![{report.experiment}]({picture})" for picture in pictures)]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
@@ -135,16 +109,12 @@ def _value(rows: Sequence[Row], metric: str) -> str:
     return f"{mean} [{number(found.low, metric)}, {number(found.high, metric)}]"
 
 
-def _sources(report: Report) -> str:
-    sources = dict.fromkeys(str(entry["source"]) for entry in report.expected["published"])
-    return f"Columns “{PUBLISHED}” are the paper's models, not ours: {'; '.join(sources)}."
-
-
 def _side(side: dict[str, Any]) -> str:
     names = " ".join(str(side[key]) for key in ("arm", "architecture") if key in side)
     return names if side["value"] is None else f"{names} {number(side['value'], side['metric'])}"
 
 
-def _pipe_table(lines: Sequence[Sequence[str]]) -> str:
-    header, *body = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
-    return "\n".join(f"| {line} |" for line in (header, " | ".join(["---"] * len(lines[0])), *body))
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"

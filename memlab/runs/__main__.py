@@ -1,29 +1,42 @@
-"""What is in a runs folder.
+"""Look after a runs folder.
 
   python -m memlab.runs list             every run folder: finished, running, stale, failed or stopped
   python -m memlab.runs show NAME        one of them, by its name or the beginning of it
-  python -m memlab.runs gc [--delete]    folders that no experiment's sweep needs, and what else lies there for nothing
+  python -m memlab.runs gc [--delete]    folders that no experiment's sweep needs, and leftovers
   python -m memlab.runs verify           whether all of them are whole
 
 Exit status: 0; 1 if verify finds something; 2 for a mistake.
 """
 
 import argparse
-import json
 import os
-import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
+from rich.markup import escape
 from rich.table import Table
 
 from memlab.errors import UserError, fail
 from memlab.progress import Bars, console
-from memlab.runs.needed import leftovers, needed_folders
-from memlab.runs.state import FAILED, FINISHED, RUNNING, State, read_config, run_folders, state_of
-from memlab.runs.verify import problems
+from memlab.runs.state import (
+    DAMAGE,
+    FAILED,
+    FINISHED,
+    RUNNING,
+    State,
+    attempt,
+    config_of,
+    inside,
+    run_folders,
+    state_of,
+)
 from memlab.storage.run_folder import RunFolder
+
+# `gc` and `verify` compose configs, which needs Hydra; they import what they need themselves, so that `list` is quick.
+SCORE = "evaluation-score.json"
 
 
 def main() -> None:
@@ -41,8 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m memlab.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = Path(os.environ.get("MEMLAB_RUNS", "runs"))
-    parser.add_argument("--runs-dir", type=Path, default=default, help="default: MEMLAB_RUNS, or runs")
+    default = os.environ.get("MEMLAB_RUNS") or "runs"
+    parser.add_argument(
+        "--runs-dir", type=lambda path: Path(path).expanduser(), default=default, help="default: MEMLAB_RUNS, or runs"
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list")
     actions.add_parser("show").add_argument("name")
@@ -52,22 +67,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    table = Table("run folder", "state", "steps", "architecture", "seed", "token accuracy", "size", "note")
+    table = Table("run folder", "arms", "state", "steps", "architecture", "seed", "token accuracy", "size", "note")
     counts: Counter[str] = Counter()
     for state in _states(options.runs_dir):
-        config = read_config(state.folder).get("config", {})
+        config = config_of(state.folder)
         counts[state.kind] += 1
-        table.add_row(
+        cells = (
             state.folder.path.name,
+            _arms(config),
             state.kind,
             f"{state.step:,} of {state.steps:,}" if state.steps else "?",
-            str(config.get("architecture", {}).get("name", "?")),
-            str(config.get("seed", "?")),
+            _text(inside(config, "config", "architecture", "name")),
+            _text(inside(config, "config", "seed")),
             _accuracy(state.folder),
             _megabytes(state.folder.path),
             state.note.splitlines()[0][:60] if state.note else "",
-            style="red" if state.kind == FAILED else None,
         )
+        table.add_row(*map(escape, cells), style="red" if state.kind == FAILED else None)
     console.print(table)
     console.print(", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing yet", markup=False)
     return 0
@@ -79,32 +95,45 @@ def _show(options: argparse.Namespace) -> int:
         names = ", ".join(folder.path.name for folder in found) or "none"
         raise UserError(f"{options.name} is the beginning of {names}: give the name of one run folder")
     state = state_of(found[0])
-    about = {
-        "run folder": str(state.folder.path),
+    folder, config = state.folder, config_of(state.folder)
+    about: dict[str, Any] = {
+        "run folder": str(folder.path),
+        "arms": _arms(config),
         "state": state.kind,
         "step": state.step,
         **({"note": state.note} if state.note else {}),
-        "stage": read_config(state.folder).get("stage", "config.yaml cannot be read"),
+        "stage": config.get("stage", "config.yaml cannot be read"),
     }
     if state.kind == FINISHED:
-        about |= {"metrics": state.folder.read_evaluation()["metrics"], "provenance": state.folder.read_provenance()}
-    about["files"] = sorted(path.name for path in state.folder.path.iterdir())
+        files = sorted(path.name for path in folder.path.glob("evaluation*.json"))
+        about["metrics"] = {file: _metrics(folder, file) for file in files}
+        provenance = attempt(folder.read_provenance)
+        about["provenance"] = "provenance.json cannot be read" if provenance is None else provenance
+    about["files"] = sorted(path.name for path in folder.path.iterdir())
     console.print(yaml.safe_dump(about, sort_keys=False, width=120).rstrip(), markup=False)
     return 0
 
 
 def _gc(options: argparse.Namespace) -> int:
-    needed = needed_folders(options.runs_dir)
-    unneeded = [
-        state.folder.path
-        for state in _states(options.runs_dir)
-        if state.kind != RUNNING and state.folder.path.name not in needed
-    ]
+    from memlab.runs.needed import leftovers, needed_folders
+    from memlab.runs.remove import remove
+
+    needed, unknown = needed_folders(options.runs_dir)
+    for folder in unknown:
+        console.print(f"{folder}: cannot tell which runs it needs, its command.json and points.json are damaged")
+    states = [state for state in _states(options.runs_dir) if state.kind != RUNNING]
+    unneeded = [state.folder.path for state in states if state.folder.path.name not in needed]
+    kept = unknown and options.delete
     for title, paths in (("needed by no sweep", unneeded), ("left over", list(leftovers(options.runs_dir)))):
         for path in filter(Path.exists, paths):  # what lay in a folder is gone with it
             console.print(f"{title}: {path} ({_megabytes(path)})", markup=False)
-            if options.delete:
-                _remove(path)
+            if options.delete and not (kept and paths is unneeded) and not remove(path, options.runs_dir):
+                console.print(f"kept: {path}, a process uses it by now", markup=False)
+    if kept:
+        raise UserError(
+            f"no run was removed, as the runs that {unknown[0]} needs are not known: run that sweep again, or delete"
+            " the folder if you do not need it"
+        )
     if unneeded and not options.delete:
         console.print(
             "nothing was removed: --delete does. Runs made without an experiment, and those that encoder.run names, are"
@@ -115,6 +144,8 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from memlab.runs.verify import problems
+
     states = _states(options.runs_dir)
     bad = 0
     with Bars(after=2.0) as bars:
@@ -122,7 +153,7 @@ def _verify(options: argparse.Namespace) -> int:
         for number, state in enumerate(states, 1):
             for problem in problems(state):
                 bad += 1
-                console.print(f"{state.folder.path}: {problem}", markup=False)
+                console.print(f"{state.folder.path}: {' '.join(problem.split())}", markup=False)
             bar.update(number)
     counts = Counter(state.kind for state in states)
     console.print(
@@ -137,25 +168,37 @@ def _states(runs_dir: Path) -> list[State]:
     return [state_of(folder) for folder in run_folders(runs_dir)]
 
 
-def _accuracy(folder: RunFolder) -> str:
+def _arms(config: Mapping[str, Any]) -> str:
+    """Return the arms that asked for a stage."""
+    arms = config.get("asked_by")
+    return ", ".join(map(str, arms)) if isinstance(arms, list) else ""
+
+
+def _text(value: Any) -> str:
+    return "?" if value is None else str(value)
+
+
+def _metrics(folder: RunFolder, file: str) -> Any:
     try:
-        metrics = folder.read_evaluation()["metrics"]
-        tables = [metrics] if "token_accuracy" in metrics else metrics.values()
-        return ", ".join(f"{table['token_accuracy']:.1%}" for table in tables)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        return folder.read_evaluation(file)["metrics"]
+    except DAMAGE:
+        return f"{file} cannot be read"
+
+
+def _accuracy(folder: RunFolder) -> str:
+    """Return the token accuracy of each table of the stage's own objective, as far as it is known."""
+    if not (folder.path / SCORE).is_file():
         return ""
+    tables = _metrics(folder, SCORE)
+    if not isinstance(tables, dict):
+        return f"{SCORE} cannot be read"
+    values = [inside(table, "token_accuracy") for table in tables.values()]
+    return ", ".join(f"{value:.1%}" for value in values if isinstance(value, int | float))
 
 
 def _megabytes(path: Path) -> str:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 if __name__ == "__main__":

@@ -1,60 +1,93 @@
-"""Which run folders the sweeps made in a runs folder still need, and what else lies there for nothing."""
+"""Which run folders the sweeps of a runs folder still need, and what else lies there without use."""
 
-import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan
 from memlab.errors import UserError
-from memlab.runs.state import read_config, run_folders
+from memlab.report.of_sweep import COMMAND_FILE, POINTS_FILE, read_points
+from memlab.runs.state import attempt, config_of, inside, run_folders
 from memlab.storage.files import read_json
 from memlab.storage.run_folder import RunFolder
-from memlab.sweep import COMMAND, POINTS
 
-OLD = 24 * 3600.0  # seconds after which a temporary file is nobody's any more
+OLD = 24 * 3600.0  # seconds after which no process uses a temporary file or an unnamed text any more
 
 
-def needed_folders(runs_dir: Path) -> set[str]:
-    """Names of the run folders that some experiment's sweep needs, as configs and code are now.
+def needed_folders(runs_dir: Path) -> tuple[set[str], list[Path]]:
+    """Return the names of the run folders that some experiment's sweep needs, as configs and code are now.
 
-    A sweep that cannot be composed any more, or whose text is not at hand, needs what it needed when it was run.
+    A sweep that cannot be composed any more, or whose text is not at hand, needs what it needed when it was run. The
+    second value holds the report folders of sweeps whose files cannot be read: what those need is unknown.
     """
     needed: set[str] = set()
-    for command in (runs_dir / "reports").glob(f"*/*/{COMMAND}"):
-        try:
-            sweep = compose_sweep([*read_json(command), f"runs_dir={runs_dir}"])
-            needed |= {job.folder.path.name for config in sweep.configs for job in plan(config)}
-        except (UserError, OSError):
-            needed |= _written(command.with_name(POINTS))
-    for points in (runs_dir / "reports").glob(f"*/*/{POINTS}"):
-        if not points.with_name(COMMAND).is_file():
-            needed |= _written(points)
-    return needed
+    unknown: list[Path] = []
+    files = [path for name in (COMMAND_FILE, POINTS_FILE) for path in (runs_dir / "reports").glob(f"*/*/{name}")]
+    for folder in sorted({path.parent for path in files}):
+        found = _planned(folder)
+        if found is None:
+            found = _written(folder, runs_dir)
+        if found is None:
+            unknown.append(folder)
+        else:
+            needed |= found
+    return needed, unknown
 
 
 def leftovers(runs_dir: Path) -> Iterator[Path]:
-    """What killed processes left, cached embeddings that nothing was added to for a day, and texts of no run."""
+    """Yield what killed processes left, cached memories that nothing was added to for a day, and unused texts."""
     for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*", "embeddings/*"):
         for path in runs_dir.glob(pattern):
-            if path.name != ".lock" and not path.name.endswith(".lock") and time.time() - path.stat().st_mtime > OLD:
+            if not path.name.endswith(".lock") and _age(path) > OLD:
                 yield path
+    yield from unused_texts(runs_dir)
+
+
+def unused_texts(runs_dir: Path) -> Iterator[Path]:
+    """Yield the folders of prepared texts that no run was trained or evaluated on and nobody touched for a day.
+
+    A run that prepares its text names it in a config.yaml only afterwards: a young text may be about to be used.
+    """
     used = {text for folder in run_folders(runs_dir) for text in _texts(folder)}
     for path in (runs_dir / "data").glob("*"):
-        if path.is_dir() and not path.name.startswith(".") and path.name not in used:
+        if path.is_dir() and not path.name.startswith(".") and path.name not in used and _age(path) > OLD:
             yield path
 
 
-def _texts(folder: RunFolder) -> Iterator[str | None]:
-    """Names of the corpora that a run was trained and evaluated on."""
-    yield read_config(folder).get("stage", {}).get("data", {}).get("hash")
-    for path in folder.path.glob("evaluation*.json"):
-        yield (folder.evaluation_settings(path.name) or {}).get("data")
-
-
-def _written(points: Path) -> set[str]:
+def _planned(folder: Path) -> set[str] | None:
+    """Return the names of the run folders that a sweep's command needs now; None if that cannot be told."""
+    overrides = attempt(lambda: read_json(folder / COMMAND_FILE))
+    if not isinstance(overrides, list):
+        return None
     try:
-        return {name for point in read_json(points) for name in (point["folder"], *point["stages"])}
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
-        return set()
+        configs = compose_sweep([str(override) for override in overrides]).configs
+        return {Path(stage).name for config in configs for stage in plan(config).point()["stages"]}
+    except (UserError, OSError):
+        return None
+
+
+def _written(folder: Path, runs_dir: Path) -> set[str] | None:
+    """Return the names of the run folders that a sweep needed when it was run; None if its file cannot be read."""
+    points = read_points(folder, runs_dir)
+    if points is None:
+        return None
+    return {path.name for point in points for path in (Path(point["folder"]), *map(Path, point["stages"]))}
+
+
+def _texts(folder: RunFolder) -> Iterator[Any]:
+    """Yield the names of the prepared texts that a run was trained and evaluated on."""
+    yield inside(config_of(folder), "stage", "data", "hash")
+    for path in folder.path.glob("evaluation*.json"):
+        yield inside(attempt(partial(folder.read_evaluation, path.name)), "settings", "data")
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since anything directly in `path` was written; 0 if it is gone."""
+    try:
+        newest = max(entry.stat().st_mtime for entry in (path, *(path.iterdir() if path.is_dir() else ())))
+    except OSError:
+        return 0.0
+    return time.time() - newest

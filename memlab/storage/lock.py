@@ -1,11 +1,12 @@
-"""Claims: which process works on a folder. A file, taken by one at a time, on network file systems too.
+"""Locks: which process is working on a folder.
 
-No lock on a network file system is exclusive for certain: a holder may be cut off, be taken for dead and come back.
-So whatever is made under a lock is written atomically and is the same whoever makes it: two holders cost time and
-harm nothing. A holder that finds its lock taken over stops.
+A lock is a file that one process holds at a time; it works on network file systems.
+
+No lock on a network file system is truly exclusive: a holder can lose its network, be considered dead, and come back.
+Everything made under a lock is therefore written atomically and does not depend on who makes it, so that a second
+holder costs time and does no harm. A holder that finds its lock taken over stops.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -14,27 +15,28 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from memlab.progress import console
-from memlab.storage.files import read_json, write_temporary
+from memlab.storage.files import read_json, temporary_file
 
-BEAT = 10.0  # seconds between two signs of life
-MISSED = 6  # of them in a row: the holder is dead
-POLL = 0.5  # seconds between two looks of who waits
+BEAT = 10.0  # seconds between two heartbeats
+MISSED = 6  # this many heartbeats missed in a row: the holder is considered dead
+POLL = 0.5  # seconds between two attempts of a process that waits
 
 
 class LockLostError(Exception):
-    """Another process took this one for dead and goes on in its place."""
+    """Another process considered this one dead and has taken its lock over."""
 
 
 class Lock:
-    """A lock at `path`. It is held from a `take` that succeeds until `release`, or until another process takes over.
+    """A lock at `path`, held from a successful `take` until `release`, or until another process takes it over.
 
-    beat, missed: a holder on another machine is dead after `missed` times `beat` seconds without a sign of life, by
-    the clock of who waits; one on this machine as soon as its process is.
+    A holder on another machine is considered dead after `missed * beat` seconds without a heartbeat, measured on the
+    waiter's clock; a holder on the same machine, as soon as its process has exited. `lost` becomes true in a holder
+    that has been taken over.
     """
 
     def __init__(self, path: Path, *, beat: float = BEAT, missed: int = MISSED) -> None:
@@ -43,15 +45,15 @@ class Lock:
         self.missed = missed
         self.token = secrets.token_hex(8)
         self.lost = False
-        self._seen: tuple[Any, float] = (None, 0.0)  # the other holder's last sign of life, and when it was seen
+        self._seen: tuple[Any, float] = (None, 0.0)  # the other holder's last heartbeat, and when we saw it
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self) -> bool:
-        """Whether the lock is held now. Removes one whose holder is dead."""
+        """Try to take the lock and return whether this process now holds it. Remove the lock of a dead holder first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._create():
-            self._thread = threading.Thread(target=self._show_life, daemon=True)
+            self._thread = threading.Thread(target=self._send_heartbeats, daemon=True)
             self._thread.start()
             return True
         if self._holder_is_dead():
@@ -60,6 +62,7 @@ class Lock:
         return False
 
     def release(self) -> None:
+        """Give the lock back. Leave it alone if another process has taken it over."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -68,20 +71,17 @@ class Lock:
 
     def _create(self) -> bool:
         content = json.dumps({"token": self.token, **_this_process()}).encode()
-        temporary = write_temporary(self.path, content)
-        try:
-            # A link is made or refused as a whole, where O_EXCL is not on old network file systems.
-            os.link(temporary, self.path)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
-                raise
-            return self._create_exclusively(content)  # a file system without links
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        return _token(self.path) == self.token  # the answer to a link may get lost on the way; the file does not
+        with temporary_file(self.path) as temporary:
+            temporary.write_bytes(content)
+            try:
+                os.link(temporary, self.path)  # atomic everywhere; O_EXCL is not, on old network file systems
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+                return self._create_exclusively(content)  # a file system without links
+        return _token(self.path) == self.token  # the reply to a link can get lost on a network; the file cannot
 
     def _create_exclusively(self, content: bytes) -> bool:
         try:
@@ -92,7 +92,7 @@ class Lock:
             file.write(content)
         return True
 
-    def _show_life(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._stop.wait(self.beat):
             try:
                 self.lost = read_json(self.path)["token"] != self.token
@@ -103,27 +103,27 @@ class Lock:
                 self.lost = True
                 return
             except (OSError, ValueError):
-                continue  # the network is away: who waits sees it as long as this process does
+                continue  # the network is down: processes that wait see that too
 
     def _holder_is_dead(self) -> bool:
         now = time.monotonic()
         try:
-            sign = (_token(self.path), self.path.stat().st_mtime_ns)
+            heartbeat = (_token(self.path), self.path.stat().st_mtime_ns)
         except FileNotFoundError:
-            return False  # released: the next attempt to create it tells
-        if sign != self._seen[0]:
-            self._seen = (sign, now)
+            return False  # released: try again
+        if heartbeat != self._seen[0]:
+            self._seen = (heartbeat, now)
         return process_is_dead(holder(self.path)) or now - self._seen[1] > self.beat * self.missed
 
     def _remove_dead(self) -> None:
-        """Renames first, so that of several who saw the same holder dead one does it."""
+        """Rename the lock first, so that only one of several waiters removes it."""
         dead, expected = self.path.with_name(f"{self.path.name}.{self.token}"), self._seen[0][0]
         try:
             os.rename(self.path, dead)
         except FileNotFoundError:
             return
-        if _token(dead) != expected:  # another was quicker, and has a lock of its own since
-            with contextlib.suppress(OSError):  # without it, its holder notices and leaves off
+        if _token(dead) != expected:  # another waiter was faster and already holds a lock of its own
+            with suppress(OSError):  # if it cannot be put back, its holder notices and stops
                 os.link(dead, self.path)
         dead.unlink(missing_ok=True)
 
@@ -132,9 +132,10 @@ class Lock:
 def locked(
     path: Path, waiting: str, until: Callable[[], bool] = lambda: False, wait: bool = True
 ) -> Iterator[Lock | None]:
-    """Holds the lock at `path`; if another process has it, says `waiting` and waits.
+    """Hold the lock at `path` during the body; if another process holds it, print `waiting` once and wait.
 
-    None where `until` came true in the meantime, so that there is nothing left to do, or if not to `wait`.
+    Yield None without holding the lock if `until()` becomes true while waiting, so that nothing is left to do, or if
+    the lock is taken and `wait` is false.
     """
     lock, said = Lock(path), False
     while not lock.take():
@@ -152,15 +153,16 @@ def locked(
 
 
 def holder(path: Path) -> dict[str, Any]:
-    """Who holds a lock: token, host, pid, job ...; empty if nobody does."""
+    """Return who holds a lock: token, host, boot, namespace, pid, started, job; empty if nobody does."""
     try:
         content = read_json(path)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def described(holder: dict[str, Any]) -> str:
+    """Return `(host, process 7, job 12)` for a message; an empty string for no holder."""
     if not holder:
         return ""
     job = f", job {holder['job']}" if holder.get("job") else ""
@@ -168,7 +170,7 @@ def described(holder: dict[str, Any]) -> str:
 
 
 def process_is_dead(holder: dict[str, Any]) -> bool:
-    """Whether a holder's process is known to be gone: it was on this machine, and is not there any more."""
+    """Whether a holder ran on this machine and its process has exited. False for a holder on another machine."""
     here = _this_process()
     if not holder or any(holder.get(key) != here[key] for key in ("host", "boot", "namespace")):
         return False
@@ -179,7 +181,7 @@ def _this_process() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "boot": _read("/proc/sys/kernel/random/boot_id"),
-        "namespace": _namespace(),  # containers on a host count their processes each for itself
+        "namespace": _namespace(),  # each container on a host numbers its own processes
         "pid": os.getpid(),
         "started": _started(os.getpid()),
         "job": os.environ.get("SLURM_JOB_ID"),
@@ -187,11 +189,11 @@ def _this_process() -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, as a process id is used again; None if there is none."""
+    """When a process started, in the kernel's clock ticks (process ids are reused); None if it does not exist."""
     stat = _read(f"/proc/{pid}/stat")
     if stat is not None:
-        state, *numbers = stat.rpartition(")")[2].split()  # the name before it may hold anything
-        return None if state in "ZX" else numbers[18]  # dead, and not yet taken note of by its parent
+        state, *numbers = stat.rpartition(")")[2].split()  # the command's name before it can contain anything
+        return None if state in "ZX" else numbers[18]  # a zombie: dead, but its parent has not waited for it
     try:
         os.kill(pid, 0)  # a system without /proc
     except ProcessLookupError:

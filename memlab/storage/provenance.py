@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""Where a number comes from: the code's commit, versions of packages, the machine."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ PACKAGES = ("memlab", "torch", "lightning", "torchmetrics", "tokenizers", "datas
 
 @cache
 def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether files differ from it; None outside a checkout."""
+    """Return the checkout's commit and whether any file differs from it; (None, None) outside a checkout."""
     folder = Path(__file__).parent.parent.parent
     if not (folder / ".git").exists():
         return None, None
@@ -27,6 +27,7 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that can change a result."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -38,7 +39,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """CPU, cores this process may use, memory, and the GPU if there is one."""
+    """Return the CPU's name, the number of cores this process may use, the memory, and the GPU if there is one."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -52,7 +53,7 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Bytes: of the GPU where one is used, else of this process up to now."""
+    """Return the peak memory so far in bytes: of the GPU if one is used, else of this process."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -1,15 +1,17 @@
 """The run folder of a stage: the one place that knows its files.
 
 runs/stages/<stage>-<fingerprint>/
-    config.yaml         the stage and the composed config that asked for it
-    .lock              who works on it, while somebody does
+    config.yaml         the stage, the composed config that asked for it, and the arms that did
+    tokenizer.json, token_bytes.npy, special_tokens.json    what turns text into the stage's tokens and back
+    .lock               who works on it, while somebody does
     failed.json         {"error"} that ended the last attempt, if one did
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
-    evaluation.json     {"settings", "metrics", "windows"}, on the stage's own text and by its own objective
-    evaluation-*.json   the same by another objective or on another text
+    evaluation-<measure>.json           {"settings", "metrics", "windows"}, by the stage's own objective on its own text
+    evaluation-<measure>-<hash>.json    the same by another objective or on another text
     samples.jsonl       {"text", "regenerated"}
+    wandb.json          {"id"} of the stage's wandb run
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
     finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
 """
@@ -19,6 +21,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,14 +29,20 @@ from typing import Any
 import yaml
 
 from memlab.errors import UserError
+from memlab.progress import console
 from memlab.storage.files import read_json, write_atomic, write_json
+
+_CHECKPOINT = re.compile(r"step-(\d+)\.ckpt")
 
 
 class RunFolder:
-    """The files of one stage under `root` (a runs folder); nothing is created before something is written."""
+    """The files of one stage under `root` (a runs folder); nothing is created before something is written.
 
-    def __init__(self, root: Path, stage: str, fingerprint: str) -> None:
-        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}"
+    path: where the folder lies, if it was copied to another place or renamed.
+    """
+
+    def __init__(self, root: Path, stage: str, fingerprint: str, path: Path | None = None) -> None:
+        self.path = Path(root) / "stages" / f"{stage}-{fingerprint}" if path is None else path
         self.fingerprint = fingerprint
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
@@ -51,7 +60,7 @@ class RunFolder:
                 f"{path} is not the folder of a finished run: give one of runs/stages/* with a finished.json"
             )
         stage, _, fingerprint = path.name.rpartition("-")
-        return cls(path.parent.parent, stage, fingerprint)
+        return cls(path.parent.parent, stage, fingerprint, path)
 
     @property
     def finished(self) -> bool:
@@ -61,7 +70,7 @@ class RunFolder:
         write_json(self.path / "finished.json", {"fingerprint": self.fingerprint, "sha256": self.weights_digest()})
 
     def weights_digest(self) -> str:
-        """SHA-256 of the weights' file."""
+        """Return the SHA-256 of the weights' file."""
         with self.weights.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -78,24 +87,60 @@ class RunFolder:
         else:
             write_json(self.path / "failed.json", {"error": error})
 
-    def write_config(self, stage: dict[str, Any], config: dict[str, Any]) -> None:
-        text = yaml.safe_dump({"stage": stage, "config": config}, sort_keys=False)
+    def read_finished(self) -> dict[str, Any]:
+        return read_json(self.path / "finished.json")
+
+    def write_config(self, stage: dict[str, Any], config: dict[str, Any], asked_by: Iterable[str] = ()) -> None:
+        text = yaml.safe_dump({"stage": stage, "config": config, "asked_by": list(asked_by)}, sort_keys=False)
         write_atomic(self.path / "config.yaml", text.encode())
 
+    def read_config(self) -> dict[str, Any]:
+        """Return {"stage", "config", "asked_by"}. Raises OSError, and yaml.YAMLError for a damaged file."""
+        text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        # The C loader is the faster one, which a folder of many runs needs.
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
     def read_stage(self) -> dict[str, Any]:
-        """The stage as it was chosen, plain values."""
-        return yaml.safe_load((self.path / "config.yaml").read_text())["stage"]
+        """Return the stage as it was chosen, as plain values. Raises as read_config does."""
+        return self.read_config()["stage"]
 
     def checkpoint_files(self) -> list[Path]:
-        """Newest first. Names sort by step."""
-        return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
+        """Return the checkpoints, newest first. Other files in the folder are left alone."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted((p for p in self.checkpoints.iterdir() if _CHECKPOINT.fullmatch(p.name)), reverse=True)
+
+    def step_of(self, checkpoint: Path) -> int:
+        """Return the step at which a checkpoint was saved."""
+        name = _CHECKPOINT.fullmatch(checkpoint.name)
+        assert name is not None, checkpoint
+        return int(name[1])
+
+    def warn_of_strangers(self) -> None:
+        """Say which files in the checkpoints' folder are no checkpoints, and so are not read."""
+        if not self.checkpoints.is_dir():
+            return
+        for path in sorted(self.checkpoints.iterdir()):
+            if not _CHECKPOINT.fullmatch(path.name) and not path.name.startswith("."):
+                console.print(f"warning: {os.path.relpath(path)} is no checkpoint of memlab's: not read", markup=False)
+
+    def remove_checkpoints(self) -> None:
+        for path in self.checkpoint_files():
+            path.unlink(missing_ok=True)
+
+    def wandb_id(self, new: str) -> str:
+        """Return the id of the stage's wandb run; `new`, if it has none yet."""
+        path = self.path / "wandb.json"
+        if not path.is_file():
+            write_json(path, {"id": new})
+        return str(read_json(path)["id"])
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows by step. Of one that two processes wrote (memlab/storage/lock.py) the later is left out."""
+        """Rows by step. If two processes wrote the same row (memlab/storage/lock.py), the first one counts."""
         if not self.metrics.is_file():
             return []
         rows: dict[Any, dict[str, Any]] = {}
-        for line in self.metrics.read_text().splitlines():
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
             if line.endswith("}"):
                 row = json.loads(line)
                 rows.setdefault((row["step"], *row), row)
@@ -108,7 +153,7 @@ class RunFolder:
             write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        with self.metrics.open("a") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def write_metrics_csv(self) -> None:
@@ -123,7 +168,17 @@ class RunFolder:
     def write_samples(self, samples: Iterable[dict[str, str]]) -> None:
         write_atomic(self.samples, "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in samples).encode())
 
-    def read_evaluation(self, file: str = "evaluation.json") -> dict[str, Any]:
+    def read_samples(self) -> list[dict[str, str]]:
+        """Return the rows of samples.jsonl; none where the stage has no samples."""
+        if not self.samples.is_file():
+            return []
+        return [json.loads(line) for line in self.samples.read_text(encoding="utf-8").split("\n") if line]
+
+    def evaluation_files(self) -> list[str]:
+        """Return the names of all evaluation files."""
+        return sorted(path.name for path in self.path.glob("evaluation-*.json"))
+
+    def read_evaluation(self, file: str) -> dict[str, Any]:
         return read_json(self.path / file)
 
     def evaluation_settings(self, file: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Metrics to metrics.jsonl and loggers; progress to the terminal."""
+"""Write metrics to metrics.jsonl and loggers, and progress to the terminal."""
 
 import time
 from typing import Any
@@ -14,10 +14,10 @@ from memlab.storage.run_folder import RunFolder
 
 
 class Metrics(Callback):
-    """A row of metrics.jsonl every `every` steps and after each validation; loggers get the same rows.
+    """Writes a row of metrics.jsonl every `every` steps and after each validation; loggers get the same rows.
 
-    Training metrics are sums over the steps since the last row. They, and the seconds spent, are in the checkpoint, so
-    a resumed run writes the rows of an unbroken one.
+    Training metrics are sums over the steps since the last row. The sums and the seconds spent are in the checkpoint,
+    so a resumed run writes the same rows as an uninterrupted one.
     """
 
     def __init__(self, folder: RunFolder, every: int, vocab: int, tokens_per_step: int) -> None:
@@ -27,7 +27,7 @@ class Metrics(Callback):
         self.tokens_per_step = tokens_per_step
         self.train: dict[str, TableMetrics] = {}
         self.validation: dict[str, TableMetrics] = {}
-        self.seconds_before = 0.0  # of earlier sittings
+        self.seconds_before = 0.0  # of the runs that this run resumes
         self.row_seconds = 0.0  # at the last row
         self.row_step = 0
         self.latest = ""
@@ -36,7 +36,7 @@ class Metrics(Callback):
 
     @property
     def seconds(self) -> float:
-        """Wall time of training with its validations, all sittings together."""
+        """Return the wall time of training with its validations, over all interruptions."""
         return self.seconds_before + time.monotonic() - self._started
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -49,7 +49,7 @@ class Metrics(Callback):
         self._add(self.train, outputs["sums"], module)
         step = trainer.global_step
         if step == self._step:
-            return  # more batches are to come in this step
+            return  # this step has more batches to come
         self._step = step
         if step % self.every == 0:
             self._train_row(trainer, step)
@@ -66,7 +66,7 @@ class Metrics(Callback):
         self._add(self.validation, outputs["sums"], module)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        for name in self.train:  # a rank without held-out windows takes part in the sums all the same
+        for name in self.train:  # a rank without held-out windows still takes part in the sums
             self._table(self.validation, name, module)
         self._write(trainer, trainer.global_step, self._take(self.validation, "val"))
 
@@ -98,7 +98,7 @@ class Metrics(Callback):
         return tables[name].to(module.device)
 
     def _take(self, tables: dict[str, TableMetrics], prefix: str) -> dict[str, float]:
-        """Values by name, `val/token_accuracy`, with the table's name between where there are several; then reset."""
+        """Return values by name, such as `val/token_accuracy` (with several tables, `val/<table>/...`), and reset."""
         values = {}
         for name, metrics in tables.items():
             middle = f"{name}/" if len(tables) > 1 else ""
@@ -126,7 +126,7 @@ class Metrics(Callback):
 
 
 class ShowProgress(Callback):
-    """Moves the stage's bar and the experiment's, ten times a second at most."""
+    """Moves the stage's bar and the bar of all stages, at most ten times a second."""
 
     def __init__(self, metrics: Metrics, stage: Bar, whole: Bar, flops_per_step: float) -> None:
         self.metrics = metrics

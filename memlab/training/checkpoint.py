@@ -1,7 +1,5 @@
-"""Checkpoints that are whole or known not to be: a SHA-256 behind every file, the last two kept, nothing unpickled."""
+"""Checkpoints with a SHA-256 trailer so that damage is detected; the last two are kept; loading never runs code."""
 
-import hashlib
-import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,79 +14,75 @@ from memlab.errors import UserError
 from memlab.processes import ranks
 from memlab.processes.signals import Stopped, signals
 from memlab.progress import console
-from memlab.storage.files import write_atomic
+from memlab.storage.files import is_whole, sealed_reader, sealed_writer
 from memlab.storage.lock import Lock, LockLostError
 from memlab.storage.run_folder import RunFolder
 from memlab.training.guard import StopAtDivergence
-from memlab.training.module import StageModule
+from memlab.training.module import Clock
 
 KEPT = 2
 _LOST = 10_000  # beyond any signal's number
-_DIGEST = hashlib.sha256().digest_size
 
 
 class SealedCheckpointIO(CheckpointIO):
-    """torch.save, then the SHA-256 of it; written beside and renamed. Loads with weights_only=True: no code is run."""
+    """Checkpoints by torch.save with a SHA-256 trailer; saved and loaded as a stream, without a copy in memory.
+
+    Loading uses weights_only=True, so that no code of a checkpoint is run.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        content = buffer.getvalue()
-        write_atomic(Path(path), content + hashlib.sha256(content).digest())
+        with sealed_writer(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        content = Path(path).read_bytes()
-        if not is_whole(content):
+        """Raise UserError for a damaged file, FileNotFoundError for none."""
+        if not is_whole(Path(path)):
             raise UserError(f"{path} is not a whole checkpoint: delete it and run the command again")
-        state: dict[str, Any] = torch.load(io.BytesIO(content[:-_DIGEST]), map_location or "cpu", weights_only=True)
+        with sealed_reader(Path(path)) as file:
+            state: dict[str, Any] = torch.load(file, map_location or "cpu", weights_only=True)
         return state
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def is_whole(content: bytes) -> bool:
-    """Whether the seal fits."""
-    return len(content) > _DIGEST and hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
-
-
 def newest_checkpoint(folder: RunFolder) -> tuple[Path, int] | None:
-    """The newest whole checkpoint and its step. A corrupt one is said to be so and deleted; None: start anew."""
+    """Return the newest whole checkpoint and its step; None if there is none. A damaged one is reported and deleted."""
+    folder.warn_of_strangers()
     for path in folder.checkpoint_files():
-        with suppress(FileNotFoundError):  # of a process that was cut off and goes on all the same
-            if is_whole(path.read_bytes()):
-                return path, int(path.stem.removeprefix("step-"))
-            console.print(f"{path} is corrupt or cut off: falling back to the one before", markup=False)
+        with suppress(FileNotFoundError):  # of a process that lost its lock and has not noticed yet
+            if is_whole(path):
+                return path, folder.step_of(path)
+            console.print(f"{path} is damaged: falling back to the checkpoint before", markup=False)
             path.unlink()
     return None
 
 
 class Checkpoints(Callback):
-    """Saves every `every` steps and when a signal ends the command, at the start of the next step.
+    """Saves every `every` steps, and when a signal ends the command; always at the start of the next step.
 
-    Only then has Lightning run that step's validation and have all callbacks seen it: saved at the end of a batch, a
-    resumed run would leave that validation out.
+    At the end of a batch Lightning has not run that step's validation yet, and a resumed run would leave it out.
     """
 
-    def __init__(self, folder: RunFolder, every: int, guard: StopAtDivergence, lock: Lock | None) -> None:
+    def __init__(self, folder: RunFolder, every: int, guard: StopAtDivergence, clock: Clock, lock: Lock | None) -> None:
         self.folder = folder
         self.every = every
         self.guard = guard
+        self.clock = clock
         self.lock = lock
         self.saved = 0
 
     def on_train_start(self, trainer: Trainer, _: LightningModule) -> None:
         self.saved = trainer.global_step
-        signals.install()  # Lightning has its own in front by now
+        signals.install()  # Lightning has put its own handlers in front by now
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Tensor, batch_idx: int) -> None:
-        assert isinstance(module, StageModule)
-        if module.batch_number % trainer.accumulate_grad_batches:
-            return  # in the midst of a step
+        if self.clock.batch % trainer.accumulate_grad_batches:
+            return  # in the middle of a step
         lost = self.lock is not None and self.lock.lost
         event = ranks.largest(_LOST if lost else signals.pending or 0)
         if event == _LOST:

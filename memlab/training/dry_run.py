@@ -1,34 +1,52 @@
-"""dry_run=true: the stages of a command, what is reused and the time expected; nothing is written."""
+"""dry_run=true: the stages of a command, what is reused, and the time expected; nothing is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
-from memlab.config.plan import Job, choices
+from memlab.config.stage import Chain
 from memlab.progress import console, duration
-from memlab.training.estimate import finished_runs, flops_per_step, seconds_left, seconds_per_flop, steps_left
+from memlab.training.estimate import (
+    finished_runs,
+    flops_per_step,
+    seconds_left,
+    seconds_per_flop,
+    smallest_step,
+    steps_left,
+)
 
 
-def print_plan(chains: list[list[Job]]) -> None:
-    """Prints a line per stage, each once. Raises UserError if a model or an objective cannot be built."""
-    jobs = {job.folder.path: job for chain in chains for job in chain}
-    users: dict[object, list[str]] = {}
+def print_plan(chains: Sequence[Chain]) -> None:
+    """Print one line per stage. Raises UserError if a model or an objective cannot be built."""
+    jobs = {job.folder.path: (job, chain) for chain in chains for job in chain.jobs}
+    users: dict[Path, list[str]] = {}
     for chain in chains:
-        point = choices(chain[-1])
-        for job in chain:
-            users.setdefault(job.folder.path, []).append(str(point["arm"]))
-    pace = seconds_per_flop(finished_runs(jobs.values()))
+        for job in chain.jobs:
+            users.setdefault(job.folder.path, []).append(str(chain.choices["arm"]))
+    planned = [job for job, _ in jobs.values()]
+    pace = seconds_per_flop(finished_runs(planned), smallest_step(planned))
     table = Table("stage", "architecture", "seed", "steps", "state", "time expected", "for", title="plan")
-    for path, job in jobs.items():
-        steps, left = job.stage.training["steps"], steps_left(job)
-        seconds = flops_per_step(job.stage) * left * pace
-        state = "to train" if left == steps else f"goes on at step {steps - left:,}" if left else "finished, reused"
-        point = choices(job)
-        arms = ", ".join(dict.fromkeys(users[path]))
+    for path, (job, chain) in jobs.items():
+        steps, to_go = job.stage.training["steps"], steps_left(job)
+        seconds = flops_per_step(job.stage) * to_go * pace
+        if to_go:
+            state = "to train" if to_go == steps else f"resumes at step {steps - to_go:,}"
+        else:
+            state = "to measure again" if job.missing else "finished, reused"
         table.add_row(
-            path.name, point["architecture"], str(point["seed"]), f"{steps:,}", state, duration(seconds), arms
+            path.name,
+            chain.choices["architecture"],
+            str(chain.choices["seed"]),
+            f"{steps:,}",
+            state,
+            duration(seconds),
+            ", ".join(dict.fromkeys(users[path])),
         )
     console.print(table)
+    left = duration(seconds_left(planned))
     console.print(
-        f"{len(chains)} points, {len(jobs)} stages; expected: {duration(seconds_left(jobs.values()))} of training on"
-        " this machine, evaluations and start-up not included",
+        f"{len(chains)} points, {len(jobs)} stages; expected: {left} of training on this machine, without evaluations"
+        " and start-up",
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""A loss that is no number any more, or a huge one, stops the stage; its checkpoints are good."""
+"""Stop a stage whose loss becomes NaN or exceeds a limit, before a bad checkpoint is saved."""
 
 import math
 from typing import Any
@@ -11,9 +11,9 @@ from memlab.data.module import TrainBatches
 from memlab.errors import UserError
 from memlab.processes import ranks
 from memlab.storage.run_folder import RunFolder
-from memlab.training.module import StageModule
+from memlab.training.module import Clock
 
-_NEVER = 2**62  # number of a batch that is not to come
+_NEVER = 2**62  # number of a batch that never comes
 
 
 class DivergedError(UserError):
@@ -23,12 +23,14 @@ class DivergedError(UserError):
 class StopAtDivergence(Callback):
     """Notes on the device the first batch whose loss is not finite or above `limit` nats, and raises DivergedError.
 
-    The device is asked every `every` steps and ahead of each checkpoint: waiting for it at each step would cost speed.
+    The device is asked every `every` steps and before each checkpoint: asking at each step would cost speed.
     """
 
-    def __init__(self, folder: RunFolder, batches: TrainBatches, every: int, limit: float) -> None:
+    def __init__(self, folder: RunFolder, batches: TrainBatches, clock: Clock, every: int, limit: float) -> None:
         self.folder = folder
         self.batches = batches
+        self.clock = clock
+        self._step = -1
         self.every = every
         self.limit = limit
         self._first = torch.tensor(_NEVER)  # number of the batch
@@ -37,21 +39,21 @@ class StopAtDivergence(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        assert isinstance(module, StageModule)
-        loss = outputs["loss"].detach()
+        loss = outputs["nats"]
         self._first, self._loss = self._first.to(loss.device), self._loss.to(loss.device)
         new = ~(loss.abs() <= self.limit) & (self._first == _NEVER)  # a comparison with NaN is false
-        self._first = torch.where(new, module.batch_number - 1, self._first)
+        self._first = torch.where(new, self.clock.batch - 1, self._first)
         self._loss = torch.where(new, loss, self._loss)
-        if trainer.global_step % self.every == 0:
+        step = trainer.global_step
+        if step != self._step and step % self.every == 0 and step > 0:  # once per step, not per accumulated batch
             self.check(trainer, module)
+        self._step = step
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.check(trainer, module)
 
     def check(self, trainer: Trainer, module: LightningModule) -> None:
-        """Raises DivergedError, on all ranks, if a loss up to now, or a weight, is not what it may be."""
-        assert isinstance(module, StageModule)
+        """Raise DivergedError, on all ranks, if a loss up to now or a trained weight is not finite or too large."""
         first = -ranks.largest(-int(self._first))
         if first != _NEVER:
             own = self._loss.item() if int(self._first) == first else 0.0
@@ -59,18 +61,19 @@ class StopAtDivergence(Callback):
             nats = ranks.largest(own if finite else 0.0)
             what = f"{nats:.4g} nats, above trainer.max_loss={self.limit:g}," if finite else "not finite"
             raise DivergedError(self._message(trainer, first, f"the loss is {what}"))
-        bad = ~torch.stack([p.detach().isfinite().all() for p in module.parameters()]).all()
-        if ranks.largest(int(bad)):  # a rank may have a part of the weights
-            raise DivergedError(self._message(trainer, module.batch_number - 1, "a weight is not finite"))
+        trained = [p.detach() for p in module.parameters() if p.requires_grad]
+        bad = ~torch.stack([p.isfinite().all() for p in trained]).all()
+        if ranks.largest(int(bad)):  # a rank may hold only a part of the weights
+            raise DivergedError(self._message(trainer, self.clock.batch - 1, "a weight is not finite"))
 
     def _message(self, trainer: Trainer, batch: int, what: str) -> str:
         chosen = self.batches.chosen(batch)
         places = ", ".join(map(str, chosen[:8])) + (" ..." if len(chosen) > 8 else "")
         step = batch // trainer.accumulate_grad_batches + 1
-        last = next(iter(self.folder.checkpoint_files()), "the beginning")
+        last = next(iter(self.folder.checkpoint_files()), "none: the stage starts again")
         return (
             f"{self.folder.path.name}: {what} at step {step} (batch {batch} of seed {self.batches.seed}, windows"
             f" {places} of the training text); the last good checkpoint is {last}. Lower optimizer.lr, raise"
-            " optimizer.warmup or set trainer.precision=32-true; trainer.restarts=1 goes back to the checkpoint once"
+            " schedule.warmup or set trainer.precision=32-true; trainer.restarts=1 goes back to the checkpoint once"
             " by itself, which helps against faults of the machine"
         )

@@ -11,32 +11,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memlab.models import MemoryModel
+from memlab.config.stage import Job
+from memlab.data.module import TrainBatches
+from memlab.models import LanguageModel, MemoryModel
+from memlab.training.module import KnownMemories
 
 
-class EmbeddingCache:
-    """Memories of every chunk of the windows of a fixed grid; a window's are made when it is first asked for.
+def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> KnownMemories | None:
+    """Return what gives a training batch's memories from the cache; None where the encoder is trained or absent."""
+    # A fresh token embedding is trained, so its memories change.
+    if job.stage.freeze_encoder is not True or not isinstance(model, MemoryModel) or model.encoder is None:
+        return None
+    precision = job.stage.training["precision"]
+    windows = batches.windows
+    content = digest_of(model, [job.stage.model["encoder"], model.length, job.stage.data, windows.window, precision])
+    folder = Path(job.config["runs_dir"]) / "embeddings"
+    cache = MemoryCache(folder / content, model, len(windows), windows.window // model.length)
+    return lambda number, tokens, part: cache.memories(batches.chosen(number)[part], tokens[part])
 
-    path: of two files, `.values` (windows, c, M, encoder's width) in fp32 and `.sums` (windows,), CRCs of them; they
-    take room on disk as they fill. Two processes may share them: both write the same values. Values whose CRC is not
-    theirs, as after a crash or from a machine that has not written yet, are made again.
+
+class MemoryCache:
+    """Memories of every chunk of the windows of a fixed grid; a window's are made when they are first asked for.
+
+    path: of two files, `.values` (windows, c, M, encoder's width) in fp32 and `.sums` (windows,), CRCs of the values;
+    they take room on disk as they fill. Two processes may share them: both write the same values. Values that do not
+    match their CRC, as after a crash or before another machine has written them, are made again.
     """
 
     def __init__(self, path: Path, model: MemoryModel, windows: int, chunks: int) -> None:
         assert model.encoder is not None
         self.model = model
+        self.encoder = model.encoder
         self.chunks = chunks
         path.parent.mkdir(parents=True, exist_ok=True)
-        shape = (windows, chunks, model.encoder.memories, model.encoder.width)
+        shape = (windows, chunks, self.encoder.memories, self.encoder.width)
         self.values = _array(path.with_suffix(".values"), np.float32, shape)
         self.sums = _array(path.with_suffix(".sums"), np.uint32, (windows,))
 
     def memories(self, windows: Sequence[int], tokens_BT: Tensor) -> Tensor:
-        """Memories (B, c, M, D) at the decoder's width of windows whose tokens are given."""
+        """Return memories (B, c, M, D) at the decoder's width of windows whose tokens are given."""
         chosen = np.asarray(windows)
         if not self.made(chosen):
             with torch.no_grad():
-                fresh = self.model.encode(tokens_BT.view(len(chosen) * self.chunks, -1))
+                fresh = self.encoder(tokens_BT.view(len(chosen) * self.chunks, -1))
             self.values[chosen] = fresh.float().cpu().numpy().reshape(len(chosen), *self.values.shape[1:])
             self.sums[chosen] = self._sums(chosen)
         kept = torch.from_numpy(self.values[chosen]).to(tokens_BT.device, non_blocking=True)
@@ -51,8 +68,8 @@ class EmbeddingCache:
         return [zlib.crc32(values) or 1 for values in self.values[windows]]  # 0: nothing there yet
 
 
-def embedding_digest(model: MemoryModel, more: Any) -> str:
-    """A name for what an encoder makes of a corpus: its weights, and whatever else has a say in it."""
+def digest_of(model: MemoryModel, more: Any) -> str:
+    """Return a name for what an encoder makes of a corpus: a hash of its weights and of `more`."""
     assert model.encoder is not None
     hash_ = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
     for name, tensor in model.encoder.state_dict().items():
@@ -62,7 +79,7 @@ def embedding_digest(model: MemoryModel, more: Any) -> str:
 
 
 def _array(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap:
-    """The array in a file, of zeros if it is new. The file is made whole before it is opened: no process cuts it."""
+    """Return the array in a file, of zeros if it is new. The file gets its size before any process maps it."""
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     with path.open("ab") as file:
         if file.tell() < size:

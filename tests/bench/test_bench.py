@@ -1,4 +1,4 @@
-"""The baseline computes what memlab computes; operations are those torch counts; the command writes its rows."""
+"""The baseline computes what memlab computes; memlab computes no more than it must; the command writes its rows."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from memlab.bench.__main__ import main
-from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, Case, Size, all_cases
-from memlab.bench.flops import flops
-from memlab.bench.sides import Baseline, Memlab, make_model
+from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, PHASES, Case, Size, all_cases
+from memlab.bench.measure import count_operations
+from memlab.bench.models import make_model
+from memlab.bench.sides import Baseline, Memlab
+from tests.bench.operations import operations
 
 SMALL = Size(width=16, layers=2, heads=2, length=6, chunks=4, vocab=24, batch=3)
 CASES = list(all_cases([SMALL], list(ARCHITECTURES), list(OBJECTIVES), list(ENCODERS)))
@@ -46,7 +46,7 @@ def test_both_sides_have_the_same_logits(case: Case) -> None:
 def test_forward_pass_keeps_no_more_than_the_baseline(case: Case) -> None:
     """Bytes that wait for the backward pass, with the logits; parameters apart.
 
-    Masked copies of mixing matrices are let pass: the baseline overwrites its own. So is a thousandth, for indices.
+    Masked copies of mixing matrices are let pass (the baseline overwrites its own), and a thousandth for indices.
     """
 
     def kept(side: Memlab | Baseline) -> int:
@@ -70,15 +70,10 @@ def test_forward_pass_keeps_no_more_than_the_baseline(case: Case) -> None:
 
 
 @every_case
-def test_operations_are_those_torch_counts(case: Case) -> None:
-    """With attention as plain products: torch knows no count of the CPU's fused one."""
-    side = Memlab(case, make_model(case))
-    side.loss(0)  # fills the cache
-    phases = {"forward": side.logits, "forward_backward": side.gradients, "step": side.step, "evaluate": side.evaluate}
-    for phase, run in phases.items():
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            run(0)
-        assert flops(case, phase) == counter.get_total_flops(), phase
+@pytest.mark.parametrize("phase", PHASES)
+def test_nothing_is_computed_that_is_not_needed(case: Case, phase: str) -> None:
+    """Distinct chunks alone are embedded, scored ones decoded, and so on: operations.py."""
+    assert count_operations(case, phase) == operations(case, phase)
 
 
 def test_baseline_frozen_encoder_is_frozen_blocks_behind_a_trainable_embedding() -> None:

@@ -1,90 +1,91 @@
-"""Every option of every group composes, and trains a step."""
+"""Every option of every group composes and can be built; so does every scale with every architecture."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from memlab.config import paths
 from memlab.config.compose import compose_sweep
-from memlab.config.plan import plan
-from memlab.training.build import build_stage, chunks_of
+from memlab.config.plan import plan_all
+from memlab.training.build import build_stage
+from memlab.training.estimate import flops_per_step
+from tests.config.conftest import Chains
 
-GROUPS = sorted(folder.name for folder in paths.conf().iterdir() if folder.is_dir())
-OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((paths.conf() / group).glob("[!_]*.yaml"))]
-# What an option makes sense with.
-NEEDS = {
-    "objective=autoencode": "curriculum.stages.main.model=autoencoder",
-    "objective=retrieval": "curriculum.stages.main.model=encoder",
-    "curriculum=none": "encoder=frozen_autoencoder",
-    "curriculum=probe": "encoder=frozen_memory_clm",
-}
-
-
-def with_prefix(option: str) -> str:
-    """Groups that are not in the defaults list are added."""
-    return f"+{option}" if option.startswith(("experiment=", "debug=")) else option
+CONF = paths.conf()
+# The mixed ones are put together from the same parts; one experiment and one scale of them are always tried.
+MIXED = ("mixer_transformer", "transformer_mixer")
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yaml"))
+# Groups whose options tests/training/test_trainer.py takes through training: here are the others.
+GROUPS = ("trainer", "data", "tokenizer", "debug", "hydra/launcher")
 
 
-@pytest.mark.parametrize("architecture", ["mixer", "transformer"])
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes_and_steps(option: str, architecture: str, corpus: Path, tmp_path: Path) -> None:
-    if option == "encoder=from_run":
-        pytest.skip("needs a finished run: tests/training/test_stages.py")
-    if option in NEEDS:
-        option = f"{NEEDS[option]},{option}"
-    smoke = [] if option.startswith("scale=") else ["scale=smoke"]
-    own_text = option.startswith("data=") and option != "data=text_files"
-    text = [] if own_text else ["data=text_files", f"data.path={corpus}"]
-    given = [
-        *smoke,
-        *text,
-        f"runs_dir={tmp_path}",
-        f"architecture={architecture}",
-        *map(with_prefix, option.split(",")),
+def with_architectures(names: list[str], always: str) -> list[Any]:
+    """Return every name with every architecture; of the mixed ones all but `always` are slow."""
+    return [
+        pytest.param(name, architecture, marks=pytest.mark.slow if architecture in MIXED and name != always else ())
+        for name in names
+        for architecture in ("mixer", "transformer", *MIXED)
     ]
-    for config in compose_sweep(list(dict.fromkeys(given))).configs:
-        for job in plan(config):
-            stage = job.stage
-            if option.startswith(("scale=gpu", "scale=paper")):  # too large for a test; shapes are checked all the same
-                with torch.device("meta"):
-                    build_stage(stage)
-                continue
-            model, objective = build_stage(stage)
-            chunks, length = chunks_of(stage), stage.model["chunk_length"]
-            tokens = torch.randint(2, stage.data["vocab"], (2, objective.window(chunks, length)))
-            loss, _ = objective.losses(model, tokens, chunks=chunks, length=length, progress=0.1)
-            loss.backward()
-            assert loss.isfinite()
-            if model.regenerates:
-                assert all((p.grad is not None) == p.requires_grad for p in model.head.parameters())
 
 
-@pytest.mark.parametrize("architecture", ["mixer", "transformer"])
-def test_paper_scale_is_the_published_set_up(architecture: str, corpus: Path) -> None:
-    """Science, "Published training set-up": Figure 4."""
-    config = compose_sweep(["scale=paper", "arm=curriculum", f"architecture={architecture}"]).configs[0]
-    assert (config.data.name, config.data.max_bytes) == ("fineweb_edu", None)
-    autoencoder, blank, copy = plan(config)
-    assert config.scale.sequence == 1024 and config.tokenizer.vocab == 8000
-    for job in (autoencoder, blank, copy):
-        assert job.stage.model["chunk_length"] == 256
-        assert job.stage.training["lr"] == {"mixer": 5e-4, "transformer": 2e-4}[architecture]
-        assert job.stage.training["betas"] == [0.9, 0.999] and job.stage.training["warmup"] == 500
-        assert job.stage.training["clip"] == 1 and job.stage.training["weight_decay"] == 0
-    model = copy.stage.model
-    assert (model["decoder"]["width"], model["decoder"]["layers"], model["chunks"], model["memories"]) == (
-        512,
-        16,
-        4,
-        1,
-    )
-    if architecture == "mixer":
-        assert (model["encoder"]["taps"], model["decoder"]["taps"], model["decoder"]["heads"]) == (4, 1, 0)
-    else:
-        assert model["decoder"]["heads"] == 4
-    assert [job.stage.training["steps"] for job in (autoencoder, blank, copy)] == [200_000, 100_000, 100_000]
-    assert copy.stage.training["batch_size"] == 64
+def options(group: str) -> list[str]:
+    return [f"{group}={path.stem}" for path in sorted((CONF / group).glob("[!_]*.yaml"))]
+
+
+@pytest.mark.parametrize("option", [option for group in GROUPS for option in options(group)])
+def test_every_option_composes_and_can_be_built(option: str, corpus: Path, chains_of: Chains) -> None:
+    places = {"debug": "+debug", "data": "data@evaluation.data"}
+    group, _, name = option.partition("=")
+    given = [
+        f"{places.get(group, group)}={name}",
+        *([f"evaluation.data.path={corpus}"] if name == "text_files" else []),
+    ]
+    for chain in chains_of(*given):
+        for job in chain.jobs:
+            assert flops_per_step(job.stage) > 0
+
+
+def test_every_group_is_tried_somewhere() -> None:
+    elsewhere = {"scale", "tuned", "architecture", "experiment"}  # below
+    of_training = {"optimizer", "schedule", "encoder", "curriculum", "objective", "model", "bridge", "stack", "stage"}
+    known = {group.split("/")[0] for group in GROUPS} | elsewhere | of_training | {"measure", "logger"}
+    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == known
+
+
+@pytest.mark.parametrize(
+    ("scale", "architecture"), with_architectures([option.partition("=")[2] for option in options("scale")], "paper")
+)
+def test_every_scale_can_be_built_with_every_architecture(scale: str, architecture: str, corpus: Path) -> None:
+    """Two points that have every kind of model and every part of an architecture between them."""
+    every = ["encoder=frozen_autoencoder_retrieval", "curriculum=probe", "+stage@curriculum.stages.copy=copy"]
+    none = ["encoder=none", "model@curriculum.stages.main.model=recurrent", "+stage@curriculum.stages.causal=causal"]
+    for point in (every, none):
+        given = [f"scale={scale}", f"architecture={architecture}", "data=text_files", f"data.path={corpus}", *point]
+        (chain,) = plan_all(compose_sweep([*given, "tokenizer.vocab=300"]).configs)
+        assert chain.choices["architecture"] == architecture
+        with torch.device("meta"):
+            for job in chain.jobs:
+                build_stage(job.stage)
+
+
+@pytest.mark.parametrize(("experiment", "architecture"), with_architectures(EXPERIMENTS, "causal_memory"))
+def test_every_experiment_can_be_built_with_every_architecture(
+    experiment: str, architecture: str, chains_of: Chains
+) -> None:
+    for chain in chains_of(f"+experiment={experiment}", f"architecture={architecture}"):
+        assert f"architecture={architecture}" in chain.label
+        for job in chain.jobs:
+            assert flops_per_step(job.stage) > 0
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_has_the_arms_that_its_page_has(experiment: str) -> None:
+    page = yaml.safe_load((paths.experiments() / experiment / "expected.yaml").read_text())
+    config = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+    assert list(config["arms"]) == list(page["arms"])
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -92,3 +93,9 @@ def test_a_source_on_the_command_line_wins_over_the_scale_s(order: int) -> None:
     config = compose_sweep(["scale=paper", "data=python_source"][::order]).configs[0]
     assert (config.scale.name, config.data.name) == ("paper", "python_source")
     assert "repository" not in config.data
+
+
+def test_a_value_on_the_command_line_wins_over_what_is_tuned() -> None:
+    tuned = compose_sweep(["scale=laptop", "architecture=transformer"]).configs[0]
+    given = compose_sweep(["architecture=transformer", "scale.lr=0.5", "scale=laptop"]).configs[0]
+    assert (tuned.optimizer.lr, given.optimizer.lr) == (1e-3, 0.5)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, distributed
 
 from memlab.models import ChunkEncoder
-from memlab.objectives import Retrieval
+from memlab.objectives import Draw, Layout, Retrieval
 from tests import tiny
 
 IDS = {"blank": 0, "delimiter": 1}
 LENGTH = tiny.LENGTH
+LAYOUT = Layout(1, LENGTH)
 every_kind = pytest.mark.parametrize("kind", tiny.KINDS)
 
 
@@ -44,9 +45,9 @@ def info_nce(
 @every_kind
 @pytest.mark.parametrize("memories", [1, 2])
 def test_loss_and_gradient_are_those_written_out(kind: str, memories: int) -> None:
-    model = ChunkEncoder(tiny.encoder(kind, memories=memories))
+    model = tiny.chunk_encoder(kind, memories=memories)
     objective, windows = Retrieval(**IDS, ngram=3, temperature=0.1), batch()
-    loss, sums = objective.losses(model, windows, chunks=1, length=LENGTH, generator=torch.Generator().manual_seed(3))
+    loss, sums = objective.losses(model, windows, LAYOUT, draw=Draw(generator=torch.Generator().manual_seed(3)))
     queries = objective.queries(windows, torch.Generator().manual_seed(3))
     losses, right = info_nce(model, windows, queries, 0.1)
     expected = sum(losses, torch.zeros(())) / len(losses)
@@ -56,6 +57,23 @@ def test_loss_and_gradient_are_those_written_out(kind: str, memories: int) -> No
     parameters = list(model.parameters())
     given, wanted = (torch.autograd.grad(of, parameters, allow_unused=True) for of in (loss, expected))
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-5)
+
+
+@every_kind
+def test_cosines_are_fp32_under_autocast(kind: str) -> None:
+    """What the model makes may be bf16; from there on the loss is that of double precision, to a fp32's rounding."""
+    torch.manual_seed(0)
+    model, objective, windows = tiny.chunk_encoder(kind), Retrieval(**IDS, ngram=3), batch(rows=16)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, sums = objective.losses(model, windows, LAYOUT)
+        both = model.make_memories(torch.cat((windows, objective.queries(windows)))).flatten(1)
+    assert sums["retrieval"].loss_R.dtype == torch.float32
+    found, asked = (side / side.norm(dim=1, keepdim=True) for side in both.double().chunk(2))
+    scores = asked @ found.T / objective.temperature
+    expected = scores.logsumexp(1) - scores.diagonal()
+    torch.testing.assert_close(sums["retrieval"].loss_R.double(), expected.detach(), rtol=0, atol=1e-3)
+    gradient = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+    assert all(part.isfinite().all() for part in gradient)
 
 
 def test_a_query_is_an_ngram_of_its_window_in_front_of_blanks() -> None:
@@ -82,20 +100,20 @@ def test_an_ngram_may_be_a_whole_window() -> None:
 
 def test_guessing_costs_the_logarithm_of_the_batch() -> None:
     """An encoder that gives every text the same vector."""
-    model = ChunkEncoder(tiny.encoder("mixer"))
+    model = tiny.chunk_encoder("mixer")
     with torch.no_grad():
         model.encoder.embedding.weight.fill_(1.0)
-    loss, _ = Retrieval(**IDS, ngram=3).losses(model, batch(rows=8), chunks=1, length=LENGTH)
+    loss, _ = Retrieval(**IDS, ngram=3).losses(model, batch(rows=8), LAYOUT)
     assert loss.item() == pytest.approx(math.log(8), abs=1e-3)
 
 
 @every_kind
 def test_a_few_windows_can_be_learned_by_heart(kind: str) -> None:
     torch.manual_seed(0)
-    model, objective = ChunkEncoder(tiny.encoder(kind)), Retrieval(**IDS, ngram=3)
+    model, objective = tiny.chunk_encoder(kind), Retrieval(**IDS, ngram=3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     for _ in range(100):
-        loss, sums = objective.losses(model, batch(rows=8), chunks=1, length=LENGTH)
+        loss, sums = objective.losses(model, batch(rows=8), LAYOUT)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -104,7 +122,7 @@ def test_a_few_windows_can_be_learned_by_heart(kind: str) -> None:
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"n-grams of 7 tokens do not fit into chunks of 6"):
-        Retrieval(**IDS).window(1, LENGTH)
+        Retrieval(**IDS).window(LAYOUT)
     for wrong in ({"ngram": 0}, {"temperature": 0.0}):
         with pytest.raises(ValueError, match="must be positive"):
             Retrieval(**IDS, **wrong)
@@ -117,10 +135,10 @@ def on_rank(rank: int, folder: Path) -> None:
     """What `python -m tests.objectives.test_retrieval FOLDER RANK` does: loss and gradient of one rank's share."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model, objective = ChunkEncoder(tiny.encoder("mixer")), Retrieval(**IDS, ngram=3, temperature=0.1)
+    model, objective = tiny.chunk_encoder("mixer"), Retrieval(**IDS, ngram=3, temperature=0.1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=RANKS)
     generator = torch.Generator().manual_seed(rank)
-    loss, sums = objective.losses(model, batch(ROWS, seed=rank), chunks=1, length=LENGTH, generator=generator)
+    loss, sums = objective.losses(model, batch(ROWS, seed=rank), LAYOUT, draw=Draw(generator=generator))
     assert len(sums["retrieval"].loss_R) == ROWS
     gradient = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
     distributed.destroy_process_group()
@@ -134,7 +152,7 @@ def test_two_ranks_together_are_one_with_the_joint_batch(tmp_path: Path) -> None
     assert [rank.wait(timeout=100) for rank in ranks] == [0] * RANKS
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
     torch.manual_seed(0)
-    model, objective = ChunkEncoder(tiny.encoder("mixer")), Retrieval(**IDS, ngram=3, temperature=0.1)
+    model, objective = tiny.chunk_encoder("mixer"), Retrieval(**IDS, ngram=3, temperature=0.1)
     windows = [batch(ROWS, seed=rank) for rank in range(RANKS)]
     queries = [objective.queries(windows[rank], torch.Generator().manual_seed(rank)) for rank in range(RANKS)]
     losses, _ = info_nce(model, torch.cat(windows), torch.cat(queries), 0.1)

@@ -13,6 +13,8 @@ from memlab.objectives import (
     CausalLanguageModelling,
     Combined,
     Copy,
+    Draw,
+    Layout,
     Objective,
     Table,
 )
@@ -24,9 +26,9 @@ NAMES = {BLANK: "_", DELIMITER: "#", IGNORE: "."} | {X0 + i: f"x{i}" for i in ra
 
 def drawn(objective: Objective, **options: Any) -> list[Table]:
     """Tables of two windows x0 x1 ..., so that a mix-up of rows shows."""
-    size = objective.window(2, 4)
+    size = objective.window(Layout(2, 4))
     row = torch.arange(X0, X0 + size)
-    return objective.tables(torch.stack((row, row.flip(0))), 2, 4, **options)
+    return objective.tables(torch.stack((row, row.flip(0))), Layout(2, 4), **options)
 
 
 def text(ids_CL: torch.Tensor) -> str:
@@ -60,10 +62,10 @@ def test_tables_are_the_published_ones(objective: Objective, expected: list[tupl
 
 @pytest.mark.parametrize("objective", [objective for objective, _ in PUBLISHED], ids=lambda value: value.name)
 def test_rows_are_laid_out_independently(objective: Objective) -> None:
-    size = objective.window(2, 4)
+    size = objective.window(Layout(2, 4))
     tokens = torch.arange(X0, X0 + 2 * size).view(2, size)
-    both = objective.tables(tokens, 2, 4)
-    alone = objective.tables(tokens[1:], 2, 4)
+    both = objective.tables(tokens, Layout(2, 4))
+    alone = objective.tables(tokens[1:], Layout(2, 4))
     for table, single in zip(both, alone, strict=True):
         assert torch.equal(table.inputs_BCL[1:], single.inputs_BCL)
         assert torch.equal(table.labels_BCL[1:], single.labels_BCL)
@@ -71,30 +73,64 @@ def test_rows_are_laid_out_independently(objective: Objective) -> None:
 
 @pytest.mark.parametrize("objective", [objective for objective, _ in PUBLISHED], ids=lambda value: value.name)
 def test_data_is_not_written_to(objective: Objective) -> None:
-    tokens = torch.arange(X0, X0 + objective.window(4, 6)).view(1, -1)
+    tokens = torch.arange(X0, X0 + objective.window(Layout(4, 6))).view(1, -1)
     before = tokens.clone()
-    objective.tables(tokens, 4, 6)
+    objective.tables(tokens, Layout(4, 6))
     assert torch.equal(tokens, before)
 
 
 @pytest.mark.parametrize("hand_over", [0.0, 0.5])
 @pytest.mark.parametrize("objective", [objective for objective, _ in PUBLISHED], ids=lambda value: value.name)
-def test_chunks_of_equal_content_hold_equal_tokens(objective: Objective, hand_over: float) -> None:
+def test_chunks_of_one_name_hold_the_same_tokens(objective: Objective, hand_over: float) -> None:
     """What memories.py relies on; of a hand-over too, which changes tokens at random."""
     if isinstance(objective, Copy):
         objective = Copy(**IDS, delimiter_tokens=objective.delimiter_tokens, hand_over=hand_over)
-    tokens = torch.arange(X0, X0 + 3 * objective.window(4, 6)).view(3, -1)
+    tokens = torch.arange(X0, X0 + 3 * objective.window(Layout(4, 6))).view(3, -1)
     window = tokens.view(3, -1, 6)
-    for table in objective.tables(tokens, 4, 6, progress=0.1, generator=torch.Generator().manual_seed(0)):
-        for chunk, content in enumerate(table.content):
-            if content == BLANKS:
-                assert (table.inputs_BCL[:, chunk] == BLANK).all()
-            elif content is not None:
-                assert torch.equal(table.inputs_BCL[:, chunk], window[:, content])
+    named = {f"x{chunk}": window[:, chunk] for chunk in range(window.shape[1])}
+    named[BLANKS] = torch.full_like(window[:, 0], BLANK)
+    for table in objective.tables(tokens, Layout(4, 6), Draw(0.1, torch.Generator().manual_seed(0))):
+        assert len(table.content) in (0, table.inputs_BCL.shape[1])
+        for chunk, name in enumerate(table.content):
+            assert torch.equal(table.inputs_BCL[:, chunk], named.setdefault(name, table.inputs_BCL[:, chunk]))
+
+
+DRAWN_CONTENT = [
+    (CausalLanguageModelling(**IDS), ["x0 x1 x2 x3"]),
+    (Copy(**IDS), ["x0 x1 x0 x1"]),
+    (Copy(**IDS, delimiter_tokens=True), ["x0 x1 # x1"]),
+    (BlankCopy(**IDS), ["x0 x1 _ _"]),
+    (Combined(**IDS), ["x0 x1 x2 x3", "x0 x1 # x1"]),
+]
+
+
+@pytest.mark.parametrize(("objective", "expected"), DRAWN_CONTENT, ids=lambda value: getattr(value, "name", ""))
+def test_equal_chunks_are_named_alike(objective: Objective, expected: list[str]) -> None:
+    tables = objective.tables(torch.arange(X0, X0 + objective.window(Layout(4, 6))).view(1, -1), Layout(4, 6))
+    assert [" ".join(table.content) for table in tables] == expected
+
+
+PADDED = [
+    (CausalLanguageModelling(**IDS), ["x0 x1 x2 x3 | x4 _ _ _", ". x1 x2 x3 | . . . ."]),
+    (Copy(**IDS), ["x0 x1 _ _ | x0 x1 _ _", ". . . . | . x1 . ."]),
+    (BlankCopy(**IDS), ["x0 x1 _ _ | _ _ _ _", ". . . . | . x1 . ."]),
+    (Combined(**IDS), ["x0 x1 x2 x3 | x4 _ _ _", ". x1 x2 x3 | . . . ."]),
+    (Autoencode(**IDS), ["x0 x1 _ _", "x0 x1 . ."]),
+]
+
+
+@pytest.mark.parametrize(("objective", "expected"), PADDED, ids=lambda value: getattr(value, "name", ""))
+def test_padding_is_read_and_not_scored(objective: Objective, expected: list[str]) -> None:
+    """A document shorter than the window, filled with blanks."""
+    size = objective.window(Layout(2, 4))
+    tokens = torch.arange(X0, X0 + size).view(1, -1)
+    tokens[:, 5 if size == 8 else 2 :] = BLANK
+    table = objective.tables(tokens, Layout(2, 4))[0]
+    assert [text(table.inputs_BCL[0]), text(table.labels_BCL[0])] == expected
 
 
 def test_delimiter_overwrites_three_tokens_of_the_half_not_of_each_chunk() -> None:
-    table = Copy(**IDS, delimiter_tokens=True).tables(torch.arange(X0, X0 + 8).view(1, -1), 4, 4)[0]
+    table = Copy(**IDS, delimiter_tokens=True).tables(torch.arange(X0, X0 + 8).view(1, -1), Layout(4, 4))[0]
     assert text(table.inputs_BCL[0]) == "x0 x1 x2 x3 | x4 x5 x6 x7 | # # # x3 | x4 x5 x6 x7"
     assert text(table.labels_BCL[0]) == ". . . . | . . . . | . . . x3 | . x5 x6 x7"
     assert table.scored == range(2, 4)
@@ -105,19 +141,19 @@ def test_delimiter_overwrites_three_tokens_of_the_half_not_of_each_chunk() -> No
     [(Autoencode, 8), (CausalLanguageModelling, 32), (Combined, 32), (Copy, 16), (BlankCopy, 16)],
 )
 def test_windows_hold_the_tokens_of_data_a_row_needs(objective: type[Objective], tokens: int) -> None:
-    assert objective(**IDS).window(4, 8) == tokens
+    assert objective(**IDS).window(Layout(4, 8)) == tokens
 
 
 @pytest.mark.parametrize("objective", [Copy, BlankCopy, Combined])
 @pytest.mark.parametrize(("chunks", "length"), [(3, 4), (1, 4), (0, 4), (2, 3)])
 def test_copying_refuses_odd_chunks_and_short_ones(objective: type[Objective], chunks: int, length: int) -> None:
     with pytest.raises(ValueError, match=r"even number|at least 4"):
-        objective(**IDS).window(chunks, length)
+        objective(**IDS).window(Layout(chunks, length))
 
 
 def test_windows_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="windows of 8 tokens, not 7"):
-        CausalLanguageModelling(**IDS).tables(torch.zeros(1, 7, dtype=torch.long), 2, 4)
+        CausalLanguageModelling(**IDS).tables(torch.zeros(1, 7, dtype=torch.long), Layout(2, 4))
 
 
 @pytest.mark.parametrize(("progress", "share"), [(0.0, 1.0), (0.125, 0.75), (0.25, 0.5), (0.5, 0.0), (1.0, 0.0)])
@@ -125,27 +161,25 @@ def test_hand_over_blanks_a_share_that_falls_to_nothing(progress: float, share: 
     tokens = torch.randint(X0, 500, (64, 128))
     generator = torch.Generator().manual_seed(0)
     objective = Copy(**IDS, hand_over=0.5)
-    table = objective.tables(tokens, 16, 16, progress=progress, generator=generator)[0]
+    table = objective.tables(tokens, Layout(16, 16), Draw(progress, generator))[0]
     first, second = table.inputs_BCL.flatten(1).chunk(2, dim=1)
     assert torch.equal(first, tokens)
     assert (second == BLANK).float().mean().item() == pytest.approx(share, abs=0.02)
     assert torch.equal(second[second != BLANK], tokens[second != BLANK])
-    assert torch.equal(table.labels_BCL, Copy(**IDS).tables(tokens, 16, 16)[0].labels_BCL)
+    assert torch.equal(table.labels_BCL, Copy(**IDS).tables(tokens, Layout(16, 16))[0].labels_BCL)
 
 
 def test_hand_over_is_the_same_for_the_same_generator_state() -> None:
     tokens = torch.randint(X0, 500, (4, 16))
     objective = Copy(**IDS, hand_over=1.0)
-    draws = [
-        objective.tables(tokens, 4, 8, progress=0.5, generator=torch.Generator().manual_seed(s))[0] for s in (1, 1, 2)
-    ]
+    draws = [objective.tables(tokens, Layout(4, 8), Draw(0.5, torch.Generator().manual_seed(s)))[0] for s in (1, 1, 2)]
     assert torch.equal(draws[0].inputs_BCL, draws[1].inputs_BCL)
     assert not torch.equal(draws[0].inputs_BCL, draws[2].inputs_BCL)
 
 
 def test_hand_over_leaves_delimiters_in_sight() -> None:
     objective = Copy(**IDS, hand_over=1.0, delimiter_tokens=True)
-    assert text(drawn(objective, progress=0.0)[0].inputs_BCL[0]) == "x0 x1 x2 x3 | # # # _"
+    assert text(drawn(objective, draw=Draw(0.0))[0].inputs_BCL[0]) == "x0 x1 x2 x3 | # # # _"
 
 
 def test_shares_outside_zero_to_one_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Freed arrays are handed out again without new pages, or not kept at all; numbers next to zero are zero."""
+"""Freed arrays are reused without new pages, or not kept at all; subnormal numbers are zero."""
 
 import platform
 import resource
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# Arrays that are freed together, as a step's activations are: together they are over glibc's own threshold for keeping.
+# Arrays that are freed together, as a step's activations are: more than glibc keeps by default.
 SCRIPT = """
 import resource, sys
 import torch
@@ -35,7 +35,7 @@ def test_page_faults_are_saved() -> None:
     pages = 3 * 12 * 16 * 2**20 // resource.getpagesize()
     kept = faults("keep")
     assert kept < 0.1 * pages
-    assert kept <= faults("leave")  # where the system hands out huge pages, these are few, too
+    assert kept <= faults("leave")  # few as well, where the system hands out huge pages
 
 
 MAPPED = """
@@ -56,7 +56,7 @@ print(resident() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: nothing is set there")
 def test_resident_memory_is_what_is_in_use() -> None:
-    """Arrays of 96 KiB, every second one freed: by default they lie on the heap, which would keep the gaps."""
+    """Arrays of 96 KiB, every second one freed. By default they lie on the heap, which would keep the gaps."""
     done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
     kept = 256 * 96 * 2**10 // resource.getpagesize()
     assert kept <= int(done.stdout) < 1.2 * kept
@@ -70,6 +70,6 @@ print((torch.full((2**20,), 1e-30) * 1e-10).count_nonzero().item())
 """
 
 
-def test_numbers_next_to_zero_are_zero_on_every_thread() -> None:
+def test_subnormal_numbers_are_zero_on_every_thread() -> None:
     done = subprocess.run([sys.executable, "-c", TINY], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 0

@@ -1,27 +1,31 @@
-"""hydra/launcher=local, and of the one for SLURM what can be tested without SLURM (tests/slurm has the rest)."""
+"""hydra/launcher=local, and what can be tested of hydra/launcher=slurm without SLURM (tests/slurm has the rest)."""
 
+import importlib
 import os
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra.core.utils import JobReturn, JobStatus
+from submitit import LocalExecutor
 
-from hydra_plugins import memlab_launcher
+from memlab import launchers
 from memlab.processes import slurm
 from memlab.processes.signals import Stopped
 from tests.conftest import Command
 
+DIVERGES = "arms.no_memory='encoder=none objective=copy optimizer.lr=1e30'"
 LOCAL = ("hydra/launcher=local", "hydra.launcher.parallel=2", "trainer.threads=1")
 
 
 def test_local_processes_share_a_stage_and_end_with_the_report(memlab: Command, tmp_path: Path) -> None:
     result = memlab("+experiment=copy_curriculum", "arm=no_memory,direct_copy,blank_copy", *LOCAL, runs=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("submitted local job") == 3
-    logs = "".join(path.read_text() for path in tmp_path.glob("hydra/.submitit/*/*_log.out"))
+    assert result.stdout.count("submitted job") == 3
+    logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*_log.out"))
     assert (
         logs.count("autoencoder-")
         and sum("autoencoder-" in line and "steps in" in line for line in logs.splitlines()) == 1
@@ -31,7 +35,7 @@ def test_local_processes_share_a_stage_and_end_with_the_report(memlab: Command, 
 
 def test_a_local_process_that_fails_is_named_and_the_others_are_reported(memlab: Command, tmp_path: Path) -> None:
     result = memlab(
-        "+experiment=copy_curriculum", "arm=no_memory", "architecture=mixer,transformer", "scale.lr.mixer=1e30",
+        "+experiment=copy_curriculum", "arm=no_memory,trainable", DIVERGES,
         "trainer.log_every=1", *LOCAL, runs=tmp_path,
     )  # fmt: skip
     assert result.returncode == 1
@@ -44,24 +48,43 @@ def test_a_point_of_several_processes(memlab: Command, tmp_path: Path) -> None:
     """A launcher asked for is used also where there is one point and no experiment."""
     result = memlab("trainer=cpu_ddp", "trainer.devices=2", "hydra/launcher=local", runs=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("submitted local job") == 1
-    logs = [path.read_text() for path in tmp_path.glob("hydra/.submitit/*/*_log.out")]
+    assert result.stdout.count("submitted job") == 1
+    logs = [path.read_text() for path in tmp_path.glob("jobs/*/*_log.out")]
     assert len(logs) == 2 and sum("steps in" in log for log in logs) == 1, "one process talks"
     assert list(tmp_path.glob("stages/copy-*/finished.json"))
 
 
-@pytest.mark.parametrize("unreadable", [False, True])
-def test_an_error_that_nobody_foresaw_is_named(unreadable: bool) -> None:
-    def outcome() -> tuple[str, JobReturn]:
-        if unreadable:
-            raise ModuleNotFoundError("of an exception's class")
-        return "success", JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError("NCCL fell over"))
+def job_that(ends: str) -> Callable[[], Any]:
+    """A function of its own, which submitit sends to the job as it stands: the job does not import this file."""
 
-    paths = SimpleNamespace(stderr=Path("7_0_log.err"))
-    task = SimpleNamespace(_get_outcome_and_result=outcome, paths=paths)
-    job: Any = SimpleNamespace(job_id="7", task=lambda _: task)
-    message = memlab_launcher._failure(job) or ""
-    assert ("exception's class" if unreadable else "NCCL fell over") in message and "see 7_0_log.*" in message
+    def job() -> Any:
+        if ends == "raises":
+            raise RuntimeError("NCCL fell over")
+        if ends == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        class Unreadable:
+            def __reduce__(self):  # type: ignore[no-untyped-def]
+                return importlib.import_module, ("a_module_of_the_job_s_machine",)
+
+        return Unreadable()
+
+    return job
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ("raises", "RuntimeError: NCCL fell over: see "),
+        ("dies", "ended without a result (FINISHED): see "),
+        ("returns what nobody can read", "its result cannot be read (ModuleNotFoundError("),
+    ],
+)
+def test_a_job_that_ends_in_a_way_nobody_foresaw_is_named(ends: str, message: str, tmp_path: Path) -> None:
+    job = LocalExecutor(tmp_path).submit(job_that(ends))
+    job.wait()
+    (found,) = launchers._failures(job)
+    assert found.startswith(f"job {job.job_id}") and message in found and "_log.*" in found
 
 
 @pytest.mark.parametrize(

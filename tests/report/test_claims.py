@@ -1,16 +1,22 @@
-"""Claims are judged by effect and interval, and left open where rows are missing."""
+"""Claims are judged by effect and interval, corrected for their number, and left open where rows are missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy import stats
 
 from memlab.config import paths
 from memlab.report.claims import evaluate, load_expected
 from memlab.report.collect import Point, collect
 
 MakePoint = Callable[..., Point]
+
+
+def sums(value: float) -> dict[str, object]:
+    return {"correct": [value] * 4, "count": [1] * 4, "data": "text", "window": 8}
 
 
 def claim(**more: object) -> dict[str, object]:
@@ -75,7 +81,7 @@ def test_a_claim_is_undecided_while_its_interval_reaches_the_effect(
 @pytest.mark.parametrize(("seeds", "error"), [(1, None), (2, 0.1), (3, 0.1 / 3**0.5)])
 def test_the_margin_is_told_in_errors_over_seeds(seeds: int, error: float | None) -> None:
     rows = [
-        {"arm": arm, "seed": seed, "token_accuracy": value, "windows": {"correct": [value] * 4, "count": [1] * 4}}
+        {"arm": arm, "seed": seed, "token_accuracy": value, "windows": {"": sums(value)}}
         for arm, values in (("curriculum", (0.7, 0.9, 0.8)), ("blank_copy", (0.5, 0.5, 0.5)))
         for seed, value in enumerate(values[:seeds])
     ]
@@ -102,6 +108,68 @@ def test_the_sides_of_a_claim_may_name_different_tables(make_point: MakePoint) -
     [found] = evaluate([claim(left=left, right={"arm": "no_memory", "metric": "token_accuracy"})], rows)
     assert found["measured"]["difference"] == pytest.approx(0.7 - 0.6, abs=1e-6)
     assert found["measured"]["method"].startswith("paired bootstrap") and found["holds"] is True
+
+
+@pytest.mark.parametrize(("needed", "bound"), [(0.05, 0.0), (-0.02, -0.02)])
+def test_the_p_value_is_that_of_the_test_behind_the_verdict(needed: float, bound: float) -> None:
+    left, right = np.array([0.86, 0.90, 0.91]), np.array([0.80, 0.81, 0.86])
+    sides = (("curriculum", left), ("blank_copy", right))
+    rows = [
+        {"arm": arm, "seed": seed, "token_accuracy": value}
+        for arm, values in sides
+        for seed, value in enumerate(values)
+    ]
+    [found] = evaluate([claim(smallest_effect=needed)], rows)
+    expected = stats.ttest_rel(left - bound, right, alternative="greater").pvalue
+    assert found["p_value"] == pytest.approx(expected, rel=1e-6)
+    assert found["holds"] is bool(expected <= 0.025), "the effect is large enough in both cases"
+
+
+def sweep(margins: Mapping[str, float]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Claims that `arm` beats `base`, and rows of three seeds that differ by `spread(margin)`."""
+    claims = [claim(id=arm, left={"arm": arm, "metric": "x"}, right={"arm": "base", "metric": "x"}) for arm in margins]
+    rows: list[dict[str, object]] = [{"arm": "base", "seed": seed, "x": 0.0} for seed in range(3)]
+    for arm, margin in margins.items():
+        rows += [{"arm": arm, "seed": seed, "x": value} for seed, value in enumerate(spread(margin))]
+    return claims, rows
+
+
+def spread(margin: float) -> list[float]:
+    return [margin - 0.02, margin, margin + 0.02]
+
+
+def test_verdicts_are_corrected_for_all_claims_that_were_tested() -> None:
+    """Two claims hold by themselves, and do not after the correction for four."""
+    margins = {"clear": 0.5, "close": 0.08, "closer": 0.07, "none": 0.0}
+    claims, rows = sweep(margins)
+    claims.append(claim(id="unmeasured"))
+    found = {entry["id"]: entry for entry in evaluate(claims, rows)}
+    raw = {arm: stats.ttest_1samp(spread(margin), 0, alternative="greater").pvalue for arm, margin in margins.items()}
+    assert {arm: found[arm]["p_value"] for arm in margins} == pytest.approx(raw)
+    assert found["clear"]["p_holm"] == pytest.approx(4 * raw["clear"])
+    assert found["close"]["p_holm"] == pytest.approx(3 * raw["close"])
+    assert found["closer"]["p_holm"] == pytest.approx(max(3 * raw["close"], 2 * raw["closer"]))
+    assert found["none"]["p_holm"] == pytest.approx(0.5)
+    assert [found[arm]["holds"] for arm in margins] == [True, True, True, False]
+    assert [found[arm]["holds_after_holm"] for arm in margins] == [True, False, False, False]
+    assert [found["unmeasured"][key] for key in ("p_value", "p_holm", "holds_after_holm")] == [None] * 3
+
+
+def test_a_small_p_value_does_not_make_a_small_effect_hold() -> None:
+    claims, rows = sweep({"small": 0.04})
+    [found] = evaluate(claims, [{**row, "x": row["x"] / 100 + 0.0396 * (row["arm"] == "small")} for row in rows])
+    assert found["p_holm"] == found["p_value"] < 1e-3
+    assert found["holds"] is False and found["holds_after_holm"] is False
+
+
+def test_a_list_of_arms_is_tested_by_its_largest_p_value() -> None:
+    _, rows = sweep({"clear": 0.5, "close": 0.06})
+    both = {"arm": ["clear", "close"], "metric": "x"}
+    [found] = evaluate([claim(left=both, right={"arm": "base", "metric": "x"})], rows)
+    pairs = {pair["left"]["arm"]: pair["p_value"] for pair in found["measured"]["pairs"]}
+    assert found["p_value"] == pairs["close"] > pairs["clear"]
+    [found] = evaluate([claim(left={**both, "arm": ["clear", "stranger"]}, right={"arm": "base", "metric": "x"})], rows)
+    assert found["holds"] is None and found["p_value"] is None
 
 
 def test_missing_rows_leave_a_claim_open(make_point: MakePoint) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from memlab import sweep
-from memlab.report.__main__ import main
+from memlab import progress
+from memlab.report import __main__ as command
 from memlab.report.collect import Point
 
 MakePoint = Callable[..., Point]
@@ -23,11 +23,11 @@ def report(
     """report(*arguments, points=[]): the command's exit status and output; `points` are what its sweep is made of."""
 
     def call(*arguments: str, points: list[Point]) -> tuple[int, str]:
-        monkeypatch.setattr(sweep, "_points", lambda _: points)
+        monkeypatch.setattr(command, "_points", lambda _: points)
         monkeypatch.setattr(sys, "argv", ["report", *arguments, "scale=smoke", f"runs_dir={tmp_path / 'runs'}"])
-        monkeypatch.setattr(sweep.console, "width", 500)
+        monkeypatch.setattr(progress.console, "width", 500)
         with pytest.raises(SystemExit) as end:
-            main()
+            command.main()
         captured = capsys.readouterr()
         assert isinstance(end.value.code, int)
         return end.value.code, captured.out + captured.err

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from memlab.report import make_report, print_report, publish, redraw
-from memlab.report.collect import Point, collect
+from memlab.errors import UserError
+from memlab.report import make_report, print_report
+from memlab.report.collect import Point
 from memlab.report.report import Report
+from memlab.report.writers import WRITERS, write_all
+from tests.report.conftest import SCORE
 
 MakePoint = Callable[..., Point]
 ACCURACY = {
@@ -28,6 +30,7 @@ ACCURACY = {
     "curriculum": 0.95,
     "abrupt_curriculum": 0.81,
     "causal_curriculum": 0.45,
+    "curriculum_no_memory": 0.31,
     "trainable": 0.80,
     "headed_decoder": 0.92,
 }
@@ -50,7 +53,8 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     written = json.loads((report.folder / "report.json").read_text())
     assert {"experiment", "scale", "rows", "claims"} <= set(written)
     assert len(written["rows"]) == len(points)
-    assert all(set(entry) == {"id", "text", "holds", "verdict", "measured"} for entry in written["claims"])
+    keys = {"id", "text", "holds", "verdict", "p_value", "p_holm", "holds_after_holm", "measured"}
+    assert all(set(entry) == keys for entry in written["claims"])
     verdicts = {entry["id"]: entry["holds"] for entry in written["claims"]}
     assert verdicts["abrupt_curriculum_beats_blank_copy[mixer]"] is False
     assert all(holds for name, holds in verdicts.items() if not name.startswith("abrupt"))
@@ -60,7 +64,7 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     assert [line["arm"] for line in lines[:6]] == ["no_memory"] * 3 + [
         "causal_direct_copy"
     ] * 3  # expected.yaml's order
-    assert "windows" not in lines[0] and "stages" not in lines[0]
+    assert "windows" not in lines[0]
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         assert (report.folder / f"figure{suffix}").read_bytes().startswith(magic)
     text = (report.folder / "report.md").read_text()
@@ -111,53 +115,6 @@ def test_costs_add_up_over_the_chain_and_shared_stages_count_once(make_point: Ma
     assert provenance["seconds"] == 120.0  # autoencoder, main, blank, copy
 
 
-def test_metrics_are_flat_and_hardware_is_one_cell(make_point: MakePoint) -> None:
-    [row] = collect([make_point("blank_copy", 0.9)])
-    assert row["capacity/memory_floats"] == 128
-    assert row["hardware"] == "cpu made up; cores 2"
-
-
-def test_metrics_of_several_tables_carry_their_names(make_point: MakePoint) -> None:
-    [row] = collect([make_point("trainable", 0.9, tables=("clm", "copy"))])
-    assert row["clm/token_accuracy"] == pytest.approx(0.9) and row["copy/token_accuracy"] == pytest.approx(0.7)
-    [stage] = row["stages"]
-    assert {"clm/token_accuracy", "copy/token_accuracy"} <= set(stage["curve"])
-
-
-def test_curves_are_of_the_decoder_and_have_what_they_cost(make_point: MakePoint) -> None:
-    [row] = collect([make_point("curriculum", 0.9)])
-    assert [(stage["name"], stage["of"]) for stage in row["stages"]] == [
-        ("autoencoder", "encoder"),
-        ("blank", "decoder"),
-        ("copy", "decoder"),
-    ]
-    assert row["stages"][0]["curve"] == {}
-    curve = row["stages"][1]["curve"]
-    assert curve["steps"] == [50, 100, 150, 200, 250, 300], "rows of training metrics are no validations"
-    assert curve["tokens"] == [10 * step for step in curve["steps"]]
-    assert curve["seconds"] == [5.0, 10.0, 15.0, 20.0, 25.0, 30.0]
-    assert curve["token_accuracy"][0] == float(f"{0.9 * (1 - 2 ** (-50 / 60)):.6g}")
-
-
-def test_an_encoder_that_is_all_there_is_has_a_curve(make_point: MakePoint) -> None:
-    point = make_point("no_memory", 0.9)
-    [row] = collect([{**point, "encoder_stages": 1}])
-    assert [stage["of"] for stage in row["stages"]] == ["decoder"]
-
-
-def test_a_curve_has_no_number_where_a_validation_has_none(make_point: MakePoint) -> None:
-    point = make_point("no_memory", 0.9)
-    path = point["folder"] / "metrics.jsonl"
-    rows = [
-        {"step": 1, "tokens": 2, "seconds": 3.0, "val/cross_entropy": float("nan"), "val/token_accuracy": 0.5},
-        {"step": 4, "tokens": 5, "seconds": 6.0, "val/cross_entropy": 1.0},
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    [row] = collect([point])
-    curve = row["stages"][0]["curve"]
-    assert curve["cross_entropy"] == [None, 1.0] and curve["token_accuracy"] == [0.5, None]
-
-
 def cells(text: str, arm: str) -> dict[str, str]:
     """The line of an arm in report.md, by column; a published column by the metric before it."""
     head, line = (
@@ -198,73 +155,11 @@ def test_published_values_stand_beside_ours(make_point: MakePoint, tmp_path: Pat
     assert "published, full size" in (report.folder / "figure.svg").read_text()
 
 
-def test_committed_results_redraw_the_report_without_run_folders(
-    make_point: MakePoint, tmp_path: Path, experiments: Path
-) -> None:
-    points = [make_point(arm, ACCURACY[arm], seed) for arm in ("no_memory", "curriculum") for seed in range(3)]
-    command = f"{COMMAND} runs_dir=/somewhere/private seed=0,1,2"
-    report = make_report("copy_curriculum", "smoke", points, tmp_path / "report", command)
-    written = publish(report, "smoke")
-    results = experiments / "copy_curriculum" / "results"
-    assert written == [
-        results / name
-        for name in (
-            *("smoke.csv", "smoke.json", "figure_smoke.png", "figure_smoke.pdf"),
-            *("figure_cost_smoke.png", "figure_cost_smoke.pdf", "smoke.md"),
-        )
-    ]
-    kept = (results / "smoke.json").read_text()
-    assert "/somewhere" not in kept and '"correct"' not in kept
-    assert len(kept) < 100_000 and max(map(len, kept.splitlines())) > 60, "a list of numbers is one line"
-    shutil.rmtree(tmp_path / "stages")
-    again = redraw("copy_curriculum", "smoke", tmp_path / "again")
-    assert again.claims == json.loads(kept)["claims"]
-    assert [row["token_accuracy"] for row in again.rows] == [row["token_accuracy"] for row in report.rows]
-    for name in ("figure.png", "figure_cost.pdf", "results.csv"):
-        assert (again.folder / name).read_bytes() == (report.folder / name).read_bytes(), name
-    assert json.loads((again.folder / "report.json").read_text()) == json.loads(kept)
-
-
-def test_results_of_the_default_scale_own_the_plain_picture(
-    make_point: MakePoint, tmp_path: Path, experiments: Path
-) -> None:
-    names = [path.name for path in publish(report_of([make_point("no_memory", 0.3)], tmp_path), "laptop")]
-    assert names[2:] == ["figure.png", "figure.pdf", "figure_cost.png", "figure_cost.pdf", "laptop.md"]
-    text = (experiments / "copy_curriculum" / "results" / "laptop.md").read_text()
-    assert "](figure.png)" in text and "](figure_cost.png)" in text and "runs_dir" not in text
-
-
-def test_one_seed_without_its_windows_is_drawn_without_interval(
-    make_point: MakePoint, tmp_path: Path, experiments: Path
-) -> None:
-    report = report_of([make_point("no_memory", 0.3)], tmp_path)
-    publish(report, "smoke")
-    again = redraw("copy_curriculum", "smoke", tmp_path / "again")
-    assert "95 % intervals" in (report.folder / "figure.svg").read_text()
-    assert "95 % intervals" not in (again.folder / "figure.svg").read_text()
-    assert cells((again.folder / "report.md").read_text(), "no memory")["token accuracy (%)"] == "30.0"
-
-
-def test_dirty_code_stays_dirty_in_committed_results(make_point: MakePoint, tmp_path: Path, experiments: Path) -> None:
-    points = [make_point(arm, 0.3) for arm in ("no_memory", "trainable")]
-    path = points[0]["folder"] / "provenance.json"
-    path.write_text(path.read_text().replace("false", "true"))
-    publish(report_of(points, tmp_path), "smoke")
-    kept = json.loads((experiments / "copy_curriculum" / "results" / "smoke.json").read_text())
-    assert kept["provenance"]["dirty"] is True
-    assert [row["dirty"] for row in kept["rows"]] == [True, False]
-
-
-def test_results_that_are_not_there_are_named(tmp_path: Path, experiments: Path) -> None:
-    with pytest.raises(ValueError, match="no committed results 'nonsense'"):
-        redraw("copy_curriculum", "nonsense", tmp_path)
-
-
 def test_a_diverged_run_is_strict_json(make_point: MakePoint, tmp_path: Path) -> None:
     point = make_point("no_memory", 0.3)
-    path = point["folder"] / "evaluation.json"
+    path = point["folder"] / SCORE
     content = json.loads(path.read_text())
-    content["metrics"]["cross_entropy"] = float("nan")
+    content["metrics"]["copy"]["cross_entropy"] = float("nan")
     path.write_text(json.dumps(content))
     report = report_of([point], tmp_path)
 
@@ -277,8 +172,24 @@ def test_a_diverged_run_is_strict_json(make_point: MakePoint, tmp_path: Path) ->
 def test_a_missing_file_is_named(make_point: MakePoint, tmp_path: Path) -> None:
     point = make_point("no_memory", 0.3)
     (point["folder"] / "provenance.json").unlink()
-    with pytest.raises(ValueError, match=r"provenance\.json is missing"):
+    with pytest.raises(UserError, match=r"provenance\.json is missing"):
         report_of([point], tmp_path)
+
+
+def test_a_report_is_what_its_writers_write(make_point: MakePoint, tmp_path: Path) -> None:
+    """Each returns the files that it wrote; one more kind of file is one more writer in the list."""
+
+    class Names:
+        def write(self, report: Report, folder: Path) -> list[Path]:
+            (folder / "names.txt").write_text(" ".join(row["arm"] for row in report.rows))
+            return [folder / "names.txt"]
+
+    report = report_of([make_point("no_memory", 0.3), make_point("curriculum", 0.9)], tmp_path)
+    written = write_all(report, tmp_path / "more", [*WRITERS, Names()])
+    assert sorted(written) == sorted((tmp_path / "more").iterdir())
+    assert written[-1].read_text() == "no_memory curriculum"
+    for path in written[:-1]:
+        assert path.read_bytes() == (report.folder / path.name).read_bytes()
 
 
 def test_unknown_experiment_lists_the_known(tmp_path: Path) -> None:
@@ -294,6 +205,19 @@ def test_tables_are_printed(make_point: MakePoint, tmp_path: Path) -> None:
     assert "curriculum_beats_blank_copy[mixer]" in text and "does not hold" in text and "42.0" in text
 
 
-def test_reading_reports_needs_no_torch() -> None:
-    code = "import sys, memlab.report; sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize("module", ["memlab.report", "memlab.report.of_sweep", "memlab.report.__main__"])
+def test_reports_need_neither_torch_nor_hydra(module: str) -> None:
+    heavy = "{'torch', 'lightning', 'hydra', 'omegaconf', 'matplotlib', 'scipy'}"
+    code = f"import sys, {module}; print(*({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == []
+
+
+def test_the_page_corrects_for_several_claims(make_point: MakePoint, tmp_path: Path) -> None:
+    points = [make_point(arm, value, seed) for arm, value in ACCURACY.items() for seed in range(3)]
+    report = report_of(points, tmp_path)
+    text = (report.folder / "report.md").read_text()
+    tested = [entry for entry in report.claims if entry["p_value"] is not None]
+    assert len(tested) > 5 and f"adjusted for the {len(tested)} claims tested here" in text
+    head = next(line for line in text.splitlines() if line.startswith("| claim"))
+    assert "| p | p (Holm) | after Holm |" in head

@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM of one node (up.sh). They run where `make test-slurm` has set it up."""
+"""Sweeps on a real SLURM cluster of one node, which up.sh starts: `make test-slurm`."""
 
 import os
 import re
@@ -17,17 +17,17 @@ import pytest
 from memlab.storage.lock import holder
 from tests.conftest import ROOT, smoke, wait_for
 
-# Only when asked: on a cluster that people use, tests have no business in its queue.
+# Only on request: tests have no business in the queue of a cluster that people use.
 pytestmark = pytest.mark.skipif(
-    "SLURM_TESTS" not in os.environ, reason="make test-slurm sets up a SLURM and runs these"
+    "SLURM_TESTS" not in os.environ, reason="make test-slurm sets up a cluster and runs these"
 )
 NAME = "memlab-tests"
-SIX, THREE = "scale.steps.memory=10,11,12,13,14,15", "scale.steps.memory=10,11,12"
-# Points that share one autoencoder: each copies for a number of steps of its own.
+SIX, THREE = "scale.stages.memory.steps=10,11,12,13,14,15", "scale.stages.memory.steps=10,11,12"
+# Points that share one autoencoder and differ in their number of copying steps.
 SWEEP = (
     "encoder=frozen_autoencoder",
     "objective=blank_copy",
-    "architecture.autoencoder_steps=2000",
+    "scale.stages.autoencoder.steps=2000",
     "trainer.checkpoint_every=20",
     "trainer.threads=1",
     "trainer.log_every=10",
@@ -81,7 +81,7 @@ def queue() -> list[str]:
 
 
 def trainer_of(runs: Path) -> dict[str, Any]:
-    """Job and process that train the autoencoder, once it has saved something."""
+    """Return the job and the process that train the autoencoder, once there is a checkpoint."""
     wait_for(lambda: list(runs.glob("stages/autoencoder-*/checkpoints/step-*.ckpt")), 120)
     (folder,) = runs.glob("stages/autoencoder-*")
     return holder(folder / ".lock")
@@ -89,23 +89,23 @@ def trainer_of(runs: Path) -> dict[str, Any]:
 
 @contextmanager
 def held_until_told(pid: int, runs: Path, told: signal.Signals) -> Iterator[None]:
-    """Stops the process that trains the autoencoder until SLURM has sent it a signal: it cannot end before."""
+    """Stop the process that trains the autoencoder until SLURM has sent it a signal, so that it cannot end earlier."""
     os.kill(pid, signal.SIGSTOP)
     yield
-    # A preemption that says TERM wakes it first, so that the signal may be past already.
+    # A preemption by TERM wakes the process first, so that it may have handled the signal by now.
     wait_for(lambda: waits(pid, told) or "which is saved" in _logs(runs))
     os.kill(pid, signal.SIGCONT)
 
 
 def waits(pid: int, number: signal.Signals) -> bool:
-    """Whether a signal waits for a process that is stopped (proc(5), ShdPnd)."""
+    """Whether a signal is pending for a stopped process (proc(5), ShdPnd)."""
     match = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return match is not None and bool(int(match[1], 16) >> (number - 1) & 1)
 
 
 def attempts(runs: Path) -> list[str]:
-    """Lines of the jobs' logs on the autoencoder's end: it was trained so often."""
-    logs = [path.read_text() for path in runs.glob("hydra/.submitit/*/*_log.out")]
+    """Return the lines of the jobs' logs that say that the autoencoder is trained: one for each time that it was."""
+    logs = [path.read_text() for path in runs.glob("jobs/*/*_log.out")]
     return re.findall(r"autoencoder-\w+: 2,000 steps in", "\n".join(logs))
 
 
@@ -125,8 +125,8 @@ def assert_sweep_ends_well(
 def test_points_share_a_stage_that_is_trained_once(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     process = start(tmp_path, *SLURM, points=SIX)
     output = assert_sweep_ends_well(process, tmp_path, undisturbed, 6)
-    assert output.count("submitted slurm job") == 6
-    assert len({line.split()[3].split("_")[0] for line in output.splitlines() if line.startswith("submitted")}) == 1, (
+    assert output.count("submitted job") == 6
+    assert len({line.split()[2].split("_")[0] for line in output.splitlines() if line.startswith("submitted")}) == 1, (
         "an array"
     )
 
@@ -139,7 +139,7 @@ def test_an_experiment_ends_with_its_report(tmp_path: Path, corpus: Path) -> Non
 
 
 def test_a_point_of_several_processes(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    process = start(tmp_path, *SLURM, "trainer=cpu_ddp", "trainer.devices=2", points="scale.steps.memory=10")
+    process = start(tmp_path, *SLURM, "trainer=cpu_ddp", "trainer.devices=2", points="scale.stages.memory.steps=10")
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert {*weights(tmp_path)} < {*undisturbed} and len(weights(tmp_path)) == 2
@@ -147,7 +147,7 @@ def test_a_point_of_several_processes(start: Start, tmp_path: Path, undisturbed:
 
 @pytest.fixture(params=[signal.SIGUSR2, signal.SIGTERM], ids=["USR2", "TERM"])
 def preemption(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
-    """What SLURM says to a job ahead of a preemption: the signal that it asked for, or TERM."""
+    """The signal that SLURM sends to a job before a preemption: the one that the job asked for, or TERM."""
     path = Path("/etc/slurm/slurm.conf")
     before = path.read_text()
     if request.param == signal.SIGTERM:
@@ -178,7 +178,7 @@ def test_a_requeued_job_goes_on(start: Start, tmp_path: Path, undisturbed: dict[
 
 
 def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """Its point fails, which is said; another job takes its stage over; the same command again makes up for it."""
+    """Its point fails with a message, another job takes its stage over, and the same command finishes the point."""
     process = start(tmp_path, *SLURM)
     os.kill(trainer_of(tmp_path)["pid"], signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
@@ -187,7 +187,10 @@ def test_a_killed_job_is_replaced(start: Start, tmp_path: Path, undisturbed: dic
 
 
 def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """SLURM looks at limits every half minute: the job is told minutes ahead of its limit, lowered while it runs."""
+    """SLURM checks limits only every half minute.
+
+    So the job asks for its signal minutes ahead of the limit, and the limit is lowered while the job runs.
+    """
     process = start(tmp_path, *SLURM, "hydra.launcher.signal_delay_s=290")
     trainer = trainer_of(tmp_path)
     with held_until_told(trainer["pid"], tmp_path, signal.SIGUSR2):
@@ -197,14 +200,14 @@ def test_a_job_at_its_time_limit_goes_on(start: Start, tmp_path: Path, undisturb
 
 
 def test_a_job_script_of_ones_own_goes_on(tmp_path: Path, corpus: Path, undisturbed: dict[str, bytes]) -> None:
-    """As docs/slurm.md writes it: SLURM's signal, and memlab puts the job back into the queue."""
+    """The script of docs/slurm.md: SLURM sends the signal, and memlab requeues the job."""
     command = [sys.executable, "-m", "memlab.run", *smoke(corpus, tmp_path), *SWEEP, THREE]
     script = tmp_path / "job.sh"
     script.write_text(f"#!/bin/bash\nsrun {shlex.join(command)}\n")
     options = ["--signal=USR1@120", "--requeue", "--open-mode=append", f"--output={tmp_path}/job.log"]
     subprocess.run(["sbatch", f"--job-name={NAME}", *options, str(script)], check=True, cwd=ROOT)
     job = trainer_of(tmp_path)["job"]
-    subprocess.run(["scancel", "--signal=USR1", job], check=True)  # as SLURM does ahead of the limit: to the steps
+    subprocess.run(["scancel", "--signal=USR1", job], check=True)  # to the job's steps, as before a limit
     wait_for(lambda: "the job is in the queue again" in (tmp_path / "job.log").read_text())
     wait_for(lambda: not queue(), 300)
     assert weights(tmp_path).items() <= undisturbed.items() and len(weights(tmp_path)) == 4
@@ -221,4 +224,4 @@ def test_a_killed_launcher_leaves_its_jobs(start: Start, tmp_path: Path, undistu
 
 
 def _logs(runs: Path) -> str:
-    return "\n".join(path.read_text() for path in runs.glob("hydra/.submitit/*/*_log.*"))
+    return "\n".join(path.read_text() for path in runs.glob("jobs/*/*_log.*"))

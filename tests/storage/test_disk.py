@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ import pytest
 from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan
 from memlab.errors import explain
-from memlab.storage import files
+from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
-from memlab.training.pipeline import run_chain
 from tests.conftest import Command, smoke
 
 Mount = Callable[[str], Path]
@@ -36,6 +36,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     subprocess.run(["umount", "--lazy", str(point)], capture_output=True, check=False)
 
 
+@pytest.mark.slow  # test_any_write_may_fail
 def test_a_full_disk_is_said_and_after_some_room_it_goes_on(memlab: Command, mount: Mount, tmp_path: Path) -> None:
     runs = mount("size=2m")
     long = ("scale.width=64", "trainer.checkpoint_every=2")
@@ -56,30 +57,54 @@ def test_a_read_only_runs_folder_is_said(memlab: Command, mount: Mount) -> None:
     assert "runs_dir=" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.ESTALE, errno.EDQUOT])
-@pytest.mark.parametrize("file", ["step-", "model.safetensors", "evaluation.json", "finished.json"])
-def test_any_write_may_fail(corpus: Path, tmp_path: Path, kind: int, file: str) -> None:
-    """Writes of one kind of file fail; then the disk is well again, and the same command ends as if it had been."""
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE])
+def test_what_is_wrong_with_the_disk_and_what_to_do_is_said(kind: int) -> None:
+    message = explain(OSError(kind, os.strerror(kind), "runs/stages/a"))
+    assert message is not None and "(runs/stages/a), then run the same command again" in message
 
-    def failing(path: Path, content: bytes) -> str:
-        if path.name.startswith(file):
-            raise OSError(kind, os.strerror(kind), str(path))
-        return original(path, content)
 
-    def job(runs: Path) -> Any:
-        (found,) = plan(compose_sweep([*smoke(corpus, runs), "trainer.checkpoint_every=4"]).configs[0])
+def test_another_error_of_a_file_keeps_its_traceback() -> None:
+    assert explain(FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/stages/a")) is None
+
+
+@pytest.fixture(scope="module")
+def job(corpus: Path) -> Any:
+    """job(runs): the one stage of a point."""
+
+    def make(runs: Path) -> Any:
+        (found,) = plan(compose_sweep([*smoke(corpus, runs), "trainer.checkpoint_every=4"]).configs[0]).jobs
         return found
 
-    original = files.write_temporary
-    ours, theirs = job(tmp_path / "failing"), job(tmp_path / "well")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "write_temporary", failing)
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of that stage."""
+    theirs = job(tmp_path_factory.mktemp("undisturbed"))
+    run_chain([theirs], Workload())
+    return theirs.folder.weights.read_bytes()
+
+
+@pytest.mark.parametrize("file", ["step-", "model.safetensors", "evaluation", "finished.json"])
+def test_any_write_may_fail(
+    job: Any, undisturbed: bytes, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file of one kind can be made; then the disk is well again, and the same command ends as if it had been."""
+    original = tempfile.mkstemp
+
+    def failing(*arguments: Any, prefix: str | None = None, **options: Any) -> Any:
+        if (prefix or "").startswith(f".{file}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), prefix)
+        return original(*arguments, prefix=prefix, **options)
+
+    ours = job(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkstemp", failing)
         with pytest.raises(OSError) as error:
             run_chain([ours], Workload())
-    message = explain(error.value)
-    assert message is not None and "run the same command again" in message
+    assert "run the same command again" in (explain(error.value) or "")
     assert not ours.folder.finished and not ours.folder.lock.exists()
     run_chain([ours], Workload())
-    run_chain([theirs], Workload())
-    assert ours.folder.weights.read_bytes() == theirs.folder.weights.read_bytes()
+    assert ours.folder.weights.read_bytes() == undisturbed
     assert not [path for path in ours.folder.path.rglob(".*") if path.is_file()], "no rubbish"

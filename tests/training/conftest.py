@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from memlab.config.compose import compose_sweep
-from memlab.config.plan import Job, plan
+from memlab.config.plan import plan_all
+from memlab.config.stage import Job
 from tests.conftest import smoke
 
 
@@ -25,6 +26,6 @@ def chain(corpus: Path, tmp_path: Path) -> Any:
     """chain(*overrides, runs=...): the jobs of one point."""
 
     def make(*overrides: str, runs: Path = tmp_path) -> list[Job]:
-        return plan(compose_sweep([*smoke(corpus, runs), *overrides]).configs[0])
+        return list(plan_all(compose_sweep([*smoke(corpus, runs), *overrides]).configs)[0].jobs)
 
     return make

@@ -11,6 +11,7 @@ from memlab.errors import explain
 from memlab.storage.files import write_atomic
 from memlab.storage.run_folder import RunFolder
 from memlab.training.checkpoint import SealedCheckpointIO, newest_checkpoint
+from memlab.training.trainer import ShardedStrategy
 
 
 def folder_with(tmp_path: Path, *steps: int) -> RunFolder:
@@ -38,7 +39,7 @@ def test_damage_is_seen_and_the_one_before_is_taken(
     newest.write_bytes({"truncated": content[:-1], "one bit": content, "empty": b""}[damage])
     found = newest_checkpoint(folder)
     assert found is not None and found[1] == 10
-    assert "step-000000020.ckpt is corrupt" in capsys.readouterr().out
+    assert "step-000000020.ckpt is damaged: falling back" in capsys.readouterr().out
 
 
 def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None:
@@ -46,6 +47,20 @@ def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None
     folder.checkpoint_files()[0].write_bytes(b"half")
     assert newest_checkpoint(folder) is None
     assert newest_checkpoint(RunFolder(tmp_path, "other", "1" * 12)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["step-10 (copy).ckpt", "notes.txt", "last.ckpt", "step-.ckpt", "step-000000099.ckpt.part"]
+)
+def test_a_stray_file_is_left_alone_and_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_with(tmp_path, 10)
+    (folder.checkpoints / name).write_bytes(b"mine")
+    found = newest_checkpoint(folder)
+    assert found is not None and found[1] == 10
+    output = " ".join(capsys.readouterr().out.split())
+    assert "warning" in output and name in output
+    folder.remove_checkpoints()
+    assert [path.name for path in folder.checkpoints.iterdir()] == [name]
 
 
 class Hostile:
@@ -64,6 +79,9 @@ def test_a_hostile_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.M
     Path("hostile.ckpt").write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(pickle.UnpicklingError):
         SealedCheckpointIO().load_checkpoint("hostile.ckpt")
+    sharded = ShardedStrategy(checkpoint_io=SealedCheckpointIO())
+    with pytest.raises(pickle.UnpicklingError):
+        sharded.load_checkpoint("hostile.ckpt")
     assert not Path("hacked").exists()
 
 

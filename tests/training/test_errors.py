@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 import torch
 
 from memlab.errors import explain
-from memlab.training import pipeline
+from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.guard import DivergedError
-from memlab.training.pipeline import run_chain
-from tests.training.chains import rows
+from memlab.training.module import StageModule
+from tests.training.chains import SHORT, rows
 
 
 def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
@@ -27,18 +28,18 @@ def test_a_loss_that_is_not_finite_stops_the_stage(chain: Any) -> None:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, at_batch: int, times: int, factor: float = math.nan) -> None:
-    """The loss of a batch is multiplied, the first `times` times that it is computed."""
+    """Multiply the loss of a batch, the first `times` times that it is computed."""
 
     def step(self: Any, *arguments: Any) -> Any:
-        number, outputs = self.batch_number, original(self, *arguments)
+        number, outputs = self.clock.batch, original(self, *arguments)
         if number == at_batch and left:
             left.pop()
-            outputs["loss"] = outputs["loss"] * factor
+            outputs = {**outputs, **{key: outputs[key] * factor for key in ("loss", "nats")}}
         return outputs
 
     left = [None] * times
-    original = pipeline.StageModule.training_step
-    monkeypatch.setattr(pipeline.StageModule, "training_step", step)
+    original = StageModule.training_step
+    monkeypatch.setattr(StageModule, "training_step", step)
 
 
 def test_no_checkpoint_is_saved_of_what_diverged(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,19 @@ def test_a_loss_above_the_limit_is_named(chain: Any, monkeypatch: pytest.MonkeyP
     spoil(monkeypatch, at_batch=3, times=1, factor=1e4)
     with pytest.raises(DivergedError, match=r"nats, above trainer.max_loss=50, at step 4"):
         run_chain([job], Workload())
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_limit_is_in_nats_per_token_whatever_is_accumulated(chain: Any, accumulate: int) -> None:
+    """Lightning divides the loss that callbacks see by the batches of a step. Chance is ln 300 = 5.7 nats here."""
+    options = ("objective=clm", "encoder=none", f"trainer.accumulate={accumulate}", "trainer.log_every=1", *SHORT)
+    (job,) = chain(*options, "trainer.max_loss=4")
+    with pytest.raises(DivergedError, match=r"the loss is (\S+) nats, above trainer.max_loss=4, at step 1") as error:
+        run_chain([job], Workload())
+    nats = re.search(r"the loss is (\S+) nats", str(error.value))
+    assert nats is not None and 5 < float(nats[1]) < 7
+    (job,) = chain(*options, "trainer.max_loss=8")
+    run_chain([job], Workload())
 
 
 def test_a_restart_goes_back_to_the_last_good_checkpoint(chain: Any, tmp_path: Path) -> None:
@@ -77,7 +91,7 @@ def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.Monkey
     def allocate(*_: Any) -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(pipeline.StageModule, "training_step", allocate)
+    monkeypatch.setattr(StageModule, "training_step", allocate)
     with pytest.raises(RuntimeError) as error:
         run_chain(chain(), Workload())
     message = explain(error.value) or ""
@@ -86,7 +100,7 @@ def test_out_of_memory_says_what_to_lower(chain: Any, monkeypatch: pytest.Monkey
 
 def test_an_unforeseen_error_keeps_its_traceback(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ValueError that a library raises is a bug of ours, not a mistake of the user."""
-    monkeypatch.setattr(pipeline.StageModule, "training_step", lambda *_: json.loads("{"))
+    monkeypatch.setattr(StageModule, "training_step", lambda *_: json.loads("{"))
     with pytest.raises(ValueError) as error:
         run_chain(chain(), Workload())
     assert explain(error.value) is None

@@ -15,20 +15,12 @@ from wandb.proto import wandb_internal_pb2
 
 from memlab.processes.signals import Stopped
 from memlab.storage.lock import Lock, locked
-from memlab.training import pipeline
+from memlab.training import chain as chain_module
+from memlab.training.chain import BusyError, run_chain
 from memlab.training.estimate import Workload
-from memlab.training.pipeline import BusyError, run_chain
-from tests.training.chains import CURRICULUM, before_batch, rows
+from tests.training.chains import CURRICULUM, Killed, before_batch, kill, rows
 
 RESUME = ("trainer.accumulate=2", "trainer.log_every=3", "trainer.validate_every=5", "trainer.checkpoint_every=2")
-
-
-class Killed(BaseException):
-    """Not an Exception: nothing on the way may handle it, as nothing handles kill -9."""
-
-
-def kill() -> None:
-    raise Killed
 
 
 # 24: validation and checkpoint fall on the same step; 31: in the middle of an accumulated step.
@@ -45,7 +37,8 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(chain: Any, tmp_path: Pat
     run_chain([broken], Workload())
     assert broken.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
     assert rows(broken) == rows(unbroken)
-    assert broken.folder.read_evaluation() == unbroken.folder.read_evaluation()
+    for file in unbroken.folder.evaluation_files():
+        assert broken.folder.read_evaluation(file) == unbroken.folder.read_evaluation(file)
 
 
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(
@@ -64,14 +57,14 @@ def test_a_corrupt_checkpoint_falls_back_to_the_one_before(
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     run_chain([broken], Workload())
-    assert "falling back to the one before" in capsys.readouterr().out
+    assert "falling back to the checkpoint before" in capsys.readouterr().out
     assert broken.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
 
 
 def test_an_evaluation_broken_off_does_not_cost_the_training(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (job,) = chain()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "_evaluate", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(chain_module, "evaluate", lambda _: kill())
         with pytest.raises(Killed):
             run_chain([job], Workload())
     assert job.folder.weights.is_file() and not job.folder.finished
@@ -83,7 +76,7 @@ def test_an_evaluation_broken_off_does_not_cost_the_training(chain: Any, monkeyp
 def test_a_failed_stage_leaves_the_finished_ones_usable(chain: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         before_batch(patch, 15, kill)  # beyond the autoencoder's steps
-        jobs = chain(*CURRICULUM, "architecture.autoencoder_steps=10")
+        jobs = chain(*CURRICULUM, "scale.stages.autoencoder.steps=10")
         with pytest.raises(Killed):
             run_chain(jobs, Workload())
     assert [job.folder.finished for job in jobs] == [True, False, False]
@@ -146,7 +139,7 @@ def wandb_rows(path: Path) -> list[dict[str, Any]]:
 def test_a_signal_in_an_evaluation_ends_it_at_once(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (job,) = chain()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "evaluate", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(chain_module, "evaluate", lambda _: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Stopped):
             run_chain([job], Workload())
     assert job.folder.weights.is_file() and not job.folder.finished
@@ -154,7 +147,7 @@ def test_a_signal_in_an_evaluation_ends_it_at_once(chain: Any, monkeypatch: pyte
     run_chain([job], Workload())
 
 
-def test_a_claim_that_was_taken_over_ends_the_training_and_is_waited_for(
+def test_a_lock_that_was_taken_over_ends_the_training_and_is_waited_for(
     chain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As when this process was cut off from a network file system, and another went on in its place."""
@@ -175,7 +168,7 @@ def test_a_claim_that_was_taken_over_ends_the_training_and_is_waited_for(
 
     held: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "locked", remembered)
+        patch.setattr(chain_module, "locked", remembered)
         before_batch(patch, 9, lose)
         run_chain([job], Workload())
     assert len(held) == 2

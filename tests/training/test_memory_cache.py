@@ -1,26 +1,32 @@
 """Kept memories are those the encoder makes."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
-from memlab.training.memory_cache import EmbeddingCache, embedding_digest
+from memlab.errors import UserError
+from memlab.training.chain import run_chain
+from memlab.training.estimate import Workload
+from memlab.training.memory_cache import MemoryCache, digest_of
 from tests import tiny
+from tests.training.chains import rows
 
 TOKENS = torch.randint(2, tiny.VOCAB, (6, 2 * tiny.LENGTH), generator=torch.Generator().manual_seed(0))
 
 
-def cache(path: Path, width: int = tiny.WIDTH) -> EmbeddingCache:
+def cache(path: Path, width: int = tiny.WIDTH) -> MemoryCache:
     torch.manual_seed(0)
     model = tiny.memory_model("mixer", encoder_width=width)
     assert model.encoder is not None
     model.encoder.requires_grad_(False)
-    return EmbeddingCache(path / "kept", model, windows=6, chunks=2)
+    return MemoryCache(path / "kept", model, windows=6, chunks=2)
 
 
 def test_memories_are_made_once_and_read_again(tmp_path: Path) -> None:
     kept = cache(tmp_path)
-    expected = kept.model.embed(TOKENS.view(12, -1)).view(6, 2, 1, -1)
+    expected = kept.model.make_memories(TOKENS.view(12, -1)).view(6, 2, 1, -1)
     calls: list[int] = []
     assert kept.model.encoder is not None
     kept.model.encoder.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
@@ -52,11 +58,37 @@ def test_the_projection_behind_them_is_trained(tmp_path: Path) -> None:
 def test_the_digest_is_of_the_encoder_and_of_what_else_is_given() -> None:
     torch.manual_seed(0)
     one, other = tiny.memory_model("mixer"), tiny.memory_model("mixer")
-    digests = {
-        embedding_digest(one, ["text", 16]),
-        embedding_digest(other, ["text", 16]),
-        embedding_digest(one, ["text", 8]),
-    }
-    assert len(digests) == 3
-    one.embedding.weight.data.zero_()  # the decoder's
-    assert embedding_digest(one, ["text", 16]) in digests
+    digest = digest_of(one, ["text", 16])
+    assert len({digest, digest_of(other, ["text", 16]), digest_of(one, ["text", 8])}) == 3
+    one.decoder.embedding.weight.data.zero_()  # type: ignore[union-attr, operator]
+    assert digest_of(one, ["text", 16]) == digest
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("slots", ["fixed", "variable"])
+def test_kept_memories_change_nothing_but_the_rounding(
+    chain: Any, tmp_path: Path, width: int, precision: str, slots: str
+) -> None:
+    """Of an encoder as wide as its decoder, and wider; in both precisions that the cache is made for."""
+    frozen = (
+        "encoder=untrained", "objective=blank_copy", f"architecture.encoder.stack.width={width}",
+        f"architecture.slots={slots}", f"trainer.precision={precision}", "scale.stages.memory.steps=3",
+    )  # fmt: skip
+    (plain,) = chain(*frozen, runs=tmp_path / "plain")
+    (kept,) = chain(*frozen, "trainer.cache_embeddings=true", runs=tmp_path / "kept")
+    assert plain.folder.fingerprint == kept.folder.fingerprint
+    for job in (plain, kept):
+        run_chain([job], Workload())
+    tolerance = {"32-true": 1e-4, "bf16-mixed": 3e-2}[precision]
+    expected, found = (
+        [row["val/cross_entropy"] for row in rows(job) if "val/cross_entropy" in row] for job in (plain, kept)
+    )
+    assert found == pytest.approx(expected, abs=tolerance)
+    assert len(list((tmp_path / "kept" / "embeddings").glob("*.values"))) == 1
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_other_precisions_are_refused_before_any_work(chain: Any, precision: str) -> None:
+    with pytest.raises(UserError, match=f"trainer.precision={precision} needs false"):
+        chain("encoder=frozen_autoencoder", "trainer.cache_embeddings=true", f"trainer.precision={precision}")

@@ -1,0 +1,93 @@
+"""Causal softmax attention with rotary positions, as in Llama (shapes: see base.py)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memlab.errors import UserError
+from memlab.models.base import require_positive
+from memlab.models.token_mixer import TokenMixer, extend
+
+
+class CausalAttention(TokenMixer):
+    """H heads of D/H features; queries, keys, values and outputs by linears without biases.
+
+    Rotary positions count from 0: before the product, features i and i + D/2H of each query and key at position p are
+    turned as one complex number by p * theta^(-2i / (D/H)) radians. Any number of positions works: `length` is unused.
+    Raises UserError when D / H is not a whole, even number.
+    """
+
+    def __init__(self, width: int, length: int | None = None, *, heads: int, theta: float = 10000.0) -> None:
+        super().__init__(width)
+        require_positive(width=width, heads=heads)
+        if width % (2 * heads):
+            raise UserError(
+                f"width={width} must be a multiple of 2 * heads = {2 * heads} (rotary positions turn pairs of features"
+                f" of a head): choose width={-(-width // (2 * heads)) * 2 * heads} or other heads."
+            )
+        self.heads = heads
+        self.theta = theta
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        rows, positions, width = x_RTD.shape
+        asking = range(positions)[start:stop]
+        turns = self._turns(x_RTD, 0, positions)
+        if len(asking) == positions:
+            # The values apart: as a part of one tensor they would keep the unrotated queries and keys alive.
+            for_query_key, for_value = self.query_key_value.weight.split((2 * width, width))
+            q, k = F.linear(x_RTD, for_query_key).view(rows, positions, 2, self.heads, -1).unbind(2)
+            v = F.linear(x_RTD, for_value).view(rows, positions, self.heads, -1)
+            return self.out(attention(rotate(q, turns), rotate(k, turns), v, is_causal=True))
+        for_query, for_key_value = self.query_key_value.weight.split((width, 2 * width))
+        q = F.linear(x_RTD[:, asking.start : asking.stop], for_query).view(rows, len(asking), self.heads, -1)
+        k, v = F.linear(x_RTD, for_key_value).view(rows, positions, 2, self.heads, -1).unbind(2)
+        q = rotate(q, turns[:, asking.start : asking.stop])
+        return self.out(attention(q, rotate(k, turns), v, attn_mask=_mask(asking, positions, x_RTD)))
+
+    def step(self, x_RtD: Tensor, state: Any) -> Tensor:
+        """Compute queries of the new positions alone; the state keeps keys (rotated) and values."""
+        rows, new, _ = x_RtD.shape
+        q, k, v = self.query_key_value(x_RtD).view(rows, new, 3, self.heads, -1).unbind(2)
+        past = state["keys"].shape[1] if state else 0
+        turns = self._turns(x_RtD, past, past + new)
+        keys, values = extend(state, "keys", rotate(k, turns)), extend(state, "values", v)
+        asking = range(past, past + new)
+        return self.out(attention(rotate(q, turns), keys, values, attn_mask=_mask(asking, past + new, x_RtD)))
+
+    def state_size(self, length: int) -> int:
+        return 2 * length * self.width
+
+    def _turns(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Return cosines and sines (2, T, D/2H) of the angles at positions start..stop-1, in fp32 for any precision."""
+        positions = torch.arange(start, stop, device=x.device, dtype=torch.float32)
+        pairs = torch.arange(0, self.width // self.heads, 2, device=x.device, dtype=torch.float32)
+        angles = positions[:, None] * self.theta ** (-pairs * self.heads / self.width)
+        return torch.stack((angles.cos(), angles.sin()))
+
+
+def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Tensor:
+    """Return softmax attention of every head, outputs side by side, (R, t, D). `mask`: as PyTorch's function takes it.
+
+    Heads are turned into place here, as views: the result takes the layout of the queries, so that it is not copied.
+    """
+    q, k, v = (x.transpose(1, 2) for x in (q_RtHd, k_RTHd, v_RTHd))
+    return F.scaled_dot_product_attention(q, k, v, **mask).transpose(1, 2).flatten(2)
+
+
+def rotate(x_RTHd: Tensor, turns_2Td: Tensor) -> Tensor:
+    """Turn feature i and feature i + d/2 of every head as one complex number (the order of Llama's public weights)."""
+    cos, sin = turns_2Td[:, :, None]
+    real, imaginary = x_RTHd.chunk(2, dim=-1)
+    return torch.cat((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).to(x_RTHd.dtype)
+
+
+def _mask(asking: range, positions: int, x: Tensor) -> Tensor | None:
+    """Return which positions each of the last ones may read (t, T); None where the last position asks alone."""
+    if asking.start == positions - 1:
+        return None
+    seen_TT = torch.ones(positions, positions, dtype=torch.bool, device=x.device).tril()
+    return seen_TT[asking.start : asking.stop]

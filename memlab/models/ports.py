@@ -1,0 +1,52 @@
+"""The two ports of a memory model: what makes memories, and what reads them and predicts (shapes: see base.py)."""
+
+from torch import Tensor, nn
+
+from memlab.errors import UserError
+from memlab.models.token_mixer import StepByStep
+
+
+class Encoder(nn.Module):
+    """Makes memories from tokens: (R, L) -> (R, M, D), oldest first.
+
+    width: D. memories: M. memory_floats: floats that must be stored per chunk. embedding: the token table.
+    borrowed: names in this module's state dict that are not the model's own to save, such as frozen weights that are
+        published elsewhere.
+    """
+
+    width: int
+    memories: int
+    memory_floats: int
+    embedding: nn.Module
+    borrowed: frozenset[str] = frozenset()
+
+    def forward(self, tokens_RL: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def freeze(self, what: bool | str) -> None:
+        """Take the gradient from all parameters (True), from all but the token table ("blocks"), or none (False).
+
+        Raises UserError for another value.
+        """
+        if what not in (True, False, "blocks"):
+            raise UserError(f"freeze={what!r}: choose true, false or blocks.")
+        if what is not False:
+            self.requires_grad_(False)
+        if what == "blocks":
+            self.embedding.requires_grad_(True)
+
+
+class Decoder(StepByStep):
+    """Reads memories and tokens as vectors and predicts: (R, T, D) -> (R, T, D), then `head` gives logits.
+
+    width: D. embedding_std: standard deviation of a token's vector. head: nn.Linear D -> V without bias.
+    borrowed: as in Encoder. Step-by-step decoding recomputes unless `begin` and `step` are overridden.
+    """
+
+    embedding_std: float
+    head: nn.Linear
+    borrowed: frozenset[str] = frozenset()
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the vectors (..., D) of tokens (...)."""
+        raise NotImplementedError

@@ -1,0 +1,72 @@
+"""report.md: a report as a page."""
+
+from collections.abc import Sequence
+
+from memlab.report.report import Report, origins, seconds
+from memlab.report.tables import summary, verdicts
+from memlab.report.units import PUBLISHED
+
+_NUMBERS = (
+    "Mean ± standard error over seeds; the column seeds says how many. With one seed: the value with its 95 % interval"
+    " over evaluation windows (bootstrap), which leaves out the spread between training runs; no interval where the"
+    " windows are not at hand. Steps and minutes belong to a point's whole chain, encoder pretraining included."
+)
+_CLAIMS = (
+    "Accuracies are in percent, their differences in percentage points. A claim *holds* if the difference is at least"
+    " what is needed and its 95 % interval lies above 0; where less than 0 is needed (“not worse by more than”), if the"
+    " interval lies above that. A claim that does not hold is *undecided* while its interval reaches what is needed:"
+    " more seeds could settle it. Intervals are over seeds (Student's t) from three seeds on, otherwise over evaluation"
+    " windows (bootstrap). Margin: the difference minus what is needed, in standard errors over seeds; none with one"
+    " seed."
+)
+_MULTIPLE = (
+    "Several claims are tested at once. Each verdict has the error rate of its own interval, so among many claims some"
+    " may hold by chance. p belongs to the one-sided test behind the verdict: the interval lies above its bound if p ≤"
+    " 0.025. p (Holm) is adjusted for the {tested} claims tested here, and *after Holm* says whether the claim holds"
+    " with p (Holm) ≤ 0.025, too: then the chance that any of them passes its test by luck is at most 2.5 %."
+)
+
+
+def markdown(report: Report, pictures: Sequence[str]) -> str:
+    """Return the content of report.md; `pictures` are names of files beside it."""
+    arms = summary(report, report.metrics)
+    tested = sum(claim.get("p_value") is not None for claim in report.claims)
+    parts = [
+        f"# {report.experiment}, scale {report.scale}",
+        str(report.expected.get("title", "")),
+        f"```\n{report.command}\n```",
+        "## Arms",
+        _table(arms),
+        f"{_NUMBERS} All stages, shared ones counted once: {seconds(report.rows) / 60:.1f} minutes.",
+        _sources(report) if PUBLISHED in arms[0] else "",
+        "## Claims",
+        _table(verdicts(report)),
+        _CLAIMS,
+        _MULTIPLE.format(tested=tested) if tested else "",
+        "\n".join(f"- `{claim['id']}` ({claim['source']}): {claim['text']}" for claim in report.expected["claims"]),
+        f"Not finished: {'; '.join(report.unfinished)}." if report.unfinished else "",
+        "## Provenance" if report.rows else "",
+        _table(_provenance(report)) if report.rows else "",
+        "## Figures" if pictures else "",
+        "\n\n".join(f"![{report.experiment}]({picture})" for picture in pictures),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _provenance(report: Report) -> list[list[str]]:
+    """Return a line per origin, with the run folders of the stages that have it."""
+    lines = [["commit", "uncommitted changes", "hardware", "versions", "stages"]]
+    for origin, runs in origins(report.rows).items():
+        about = [origin.commit or "unknown", "yes" if origin.dirty else "no"]
+        lines.append([*about, origin.hardware or "unknown", origin.versions or "unknown", ", ".join(runs)])
+    return lines
+
+
+def _sources(report: Report) -> str:
+    sources = dict.fromkeys(str(entry["source"]) for entry in report.expected["published"])
+    return f"Columns “{PUBLISHED}” are the paper's models, not ours: {'; '.join(sources)}."
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    header, *body = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    return "\n".join(f"| {line} |" for line in (header, " | ".join(["---"] * len(lines[0])), *body))
