@@ -33,6 +33,7 @@ def test_the_wheel_carries_configs_and_experiments(installed: Path) -> None:
     assert not (installed / "tests").exists()
 
 
+@pytest.mark.slow
 def test_the_installed_command_finds_them(installed: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "memlab.run", "+experiment=copy_curriculum", "scale=smoke", "dry_run=true"],

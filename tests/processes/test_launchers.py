@@ -21,6 +21,7 @@ DIVERGES = "arms.no_memory='encoder=none objective=copy optimizer.lr=1e30'"
 LOCAL = ("hydra/launcher=local", "hydra.launcher.parallel=2", "trainer.threads=1")
 
 
+@pytest.mark.slow
 def test_local_processes_share_a_stage_and_end_with_the_report(memlab: Command, tmp_path: Path) -> None:
     result = memlab("+experiment=copy_curriculum", "arm=no_memory,direct_copy,blank_copy", *LOCAL, runs=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -44,6 +45,7 @@ def test_a_local_process_that_fails_is_named_and_the_others_are_reported(memlab:
     assert list(tmp_path.glob("reports/copy_curriculum/*/report.md"))
 
 
+@pytest.mark.slow
 def test_a_point_of_several_processes(memlab: Command, tmp_path: Path) -> None:
     """A launcher asked for is used also where there is one point and no experiment."""
     result = memlab("trainer=cpu_ddp", "trainer.devices=2", "hydra/launcher=local", runs=tmp_path)

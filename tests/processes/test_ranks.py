@@ -85,6 +85,7 @@ def test_processes_together_train_as_one_does(
     assert result.stdout.count("run folder:") == 1, "one process talks"
 
 
+@pytest.mark.slow
 def test_processes_save_on_a_signal_and_another_number_of_them_goes_on(
     memlab: Command, alone: Any, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -136,6 +137,7 @@ if ranks.rank() == int(sys.argv[1]):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.slow
 def test_sums_of_all_ranks(rank: int, capfd: pytest.CaptureFixture[str]) -> None:
     """Right tokens, losses and tokens are added up over ranks and divided once; ranks agree on the value of rank 0."""
     assert run_ranks([sys.executable, "-c", SUMS, str(rank)], 2) == 0

@@ -47,6 +47,7 @@ def test_publish_then_redraw_without_runs(report: Report, make_point: MakePoint,
     assert status == 3 and "smoke_committed/figure.png" in output and "smoke_committed/figure_cost.png" in output
 
 
+@pytest.mark.slow
 def test_results_can_be_named(report: Report, make_point: MakePoint, experiments: Path) -> None:
     report("+experiment=copy_curriculum", "--publish", "--name=other", points=[make_point("no_memory", 0.3)])
     names = {path.name for path in (experiments / "copy_curriculum" / "results").iterdir()}
@@ -62,6 +63,7 @@ def test_publishing_loses_no_rows(report: Report, make_point: MakePoint, experim
     assert status == 2 and "1 rows that this sweep lacks (architecture=mixer arm=blank_copy seed=0" in output
 
 
+@pytest.mark.slow
 def test_published_rows_outlive_their_run_folders(report: Report, make_point: MakePoint, experiments: Path) -> None:
     """As long as the sweep names the very same runs."""
     points = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
@@ -79,6 +81,7 @@ def test_published_rows_outlive_their_run_folders(report: Report, make_point: Ma
     assert status == 2 and "rows that this sweep lacks (architecture=mixer arm=curriculum" in output
 
 
+@pytest.mark.slow
 def test_another_experiment_needs_a_name(report: Report, make_point: MakePoint, experiments: Path) -> None:
     given = ("+experiment=copy_curriculum", "--publish", "optimizer.lr=0.1", "seed=0,1")
     status, output = report(*given, points=[make_point("curriculum", 0.9)])
@@ -86,6 +89,7 @@ def test_another_experiment_needs_a_name(report: Report, make_point: MakePoint, 
     assert report(*given, "--name=lr", points=[make_point("curriculum", 0.9)])[0] == 3
 
 
+@pytest.mark.slow
 def test_complete_runs_before_committed_results_before_parts(report: Report, make_point: MakePoint) -> None:
     whole = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
     begun: Point = {**whole[1], "folder": Path("/nowhere"), "stages": [Path("/nowhere")]}
