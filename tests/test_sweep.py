@@ -116,3 +116,10 @@ def test_an_experiment_without_claims_is_refused_before_it_trains(corpus: Path, 
 def test_a_point_that_is_asked_for_twice_is_one_point(corpus: Path, tmp_path: Path) -> None:
     sweep = compose_sweep([*smoke(corpus, tmp_path), EXPERIMENT, "arm=no_memory", "seed=0,0,1"])
     assert [chain.choices["seed"] for chain in plan_all(sweep.configs)] == [0, 1]
+
+
+def test_a_runs_folder_under_a_file_is_one_message(memlab: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = memlab(runs=tmp_path / "file" / "runs")
+    assert result.returncode != 0
+    assert "choose another folder with runs_dir=" in result.stderr and "Traceback" not in result.stderr

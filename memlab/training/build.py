@@ -44,16 +44,14 @@ def require_trainable(job: Job) -> None:
         for evaluation in job.evaluations:
             build_objective(evaluation.settings["objective"], job.stage).require(model)
     training = job.stage.training
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parameter.grad = torch.zeros(1)
     try:
-        build(training["optimizer"])([parameter]).step()
+        build(training["optimizer"])([torch.nn.Parameter(torch.zeros(2, 2))])
         build(training["schedule"])(0, training["steps"])
     except UserError:
         raise
     except Exception as error:  # whatever a library says of a value
         raise UserError(
-            f"optimizer or schedule cannot take a step with these values ({error}): see optimizer= and schedule="
+            f"the optimizer or its schedule does not take these values ({error}): see optimizer= and schedule="
         ) from None
 
 
