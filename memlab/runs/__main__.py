@@ -105,8 +105,7 @@ def _show(options: argparse.Namespace) -> int:
         "stage": config.get("stage", "config.yaml cannot be read"),
     }
     if state.kind == FINISHED:
-        files = sorted(path.name for path in folder.path.glob("evaluation*.json"))
-        about["metrics"] = {file: _metrics(folder, file) for file in files}
+        about["metrics"] = {file: _metrics(folder, file) for file in folder.evaluation_files()}
         provenance = attempt(folder.read_provenance)
         about["provenance"] = "provenance.json cannot be read" if provenance is None else provenance
     about["files"] = sorted(path.name for path in folder.path.iterdir())

@@ -80,8 +80,8 @@ def _written(folder: Path, runs_dir: Path) -> set[str] | None:
 def _texts(folder: RunFolder) -> Iterator[Any]:
     """Yield the names of the prepared texts that a run was trained and evaluated on."""
     yield inside(config_of(folder), "stage", "data", "hash")
-    for path in folder.path.glob("evaluation*.json"):
-        yield inside(attempt(partial(folder.read_evaluation, path.name)), "settings", "data")
+    for file in folder.evaluation_files():
+        yield inside(attempt(partial(folder.read_evaluation, file)), "settings", "data")
 
 
 def _age(path: Path) -> float:

@@ -59,13 +59,13 @@ def _is_named_rightly(folder: RunFolder, values: Mapping[str, Any]) -> bool:
 
 def _evaluations(folder: RunFolder) -> Iterator[str]:
     """Yield the evaluations that are damaged or do not add up; a missing one is made by the next command."""
-    for path in sorted(folder.path.glob("evaluation*.json")):
+    for file in folder.evaluation_files():
         try:
-            content = folder.read_evaluation(path.name)
+            content = folder.read_evaluation(file)
             if not all(_adds_up(content["metrics"][table], sums) for table, sums in content["windows"].items()):
-                yield f"{path.name}: its windows do not add up to its metrics"
+                yield f"{file}: its windows do not add up to its metrics"
         except (*DAMAGE, ZeroDivisionError) as error:
-            yield f"{path.name} cannot be read ({error!r})"
+            yield f"{file} cannot be read ({error!r})"
 
 
 def _adds_up(metrics: Mapping[str, float], sums: Mapping[str, list[float]]) -> bool:

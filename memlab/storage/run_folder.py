@@ -175,8 +175,8 @@ class RunFolder:
         return [json.loads(line) for line in self.samples.read_text(encoding="utf-8").split("\n") if line]
 
     def evaluation_files(self) -> list[str]:
-        """Return the names of all evaluation files."""
-        return sorted(path.name for path in self.path.glob("evaluation-*.json"))
+        """Return the names of all evaluation files, those of older versions included."""
+        return sorted(path.name for path in self.path.glob("evaluation*.json"))
 
     def read_evaluation(self, file: str) -> dict[str, Any]:
         return read_json(self.path / file)
