@@ -1,6 +1,6 @@
-"""Launchers: the points of a sweep as SLURM jobs or as processes of this machine, through submitit.
+"""Launchers: where the points of a sweep are finished, on this machine or as SLURM jobs (through submitit).
 
-hydra/launcher=slurm and hydra/launcher=local choose them (conf/hydra/launcher). Each is given the points' chains of
+hydra/launcher=local and hydra/launcher=slurm choose them (conf/hydra/launcher). Each is given the points' chains of
 stages, which are plain values, and returns the messages of what failed.
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memlab.config.stage import Chain
+from memlab.errors import UserError
+from memlab.progress import Bars, console
 
 if TYPE_CHECKING:
     import submitit
@@ -67,8 +69,8 @@ class PointJob:
         return DelayedSubmission(self)
 
 
-class _Launcher:
-    """Submits a job per point and waits for all of them.
+class SlurmLauncher:
+    """Submits a job per point, all points as one SLURM array, and waits for all of them.
 
     submitit_folder: of the jobs' logs. python: what starts a job's Python; None: this interpreter. max_num_timeout:
     how often a job may be submitted again. parameters: submitit's, such as partition or timeout_min.
@@ -78,81 +80,65 @@ class _Launcher:
         self, *, submitit_folder: str, python: str | None = None, max_num_timeout: int | None = None, **parameters: Any
     ) -> None:
         self.folder = Path(submitit_folder)
-        self.of_executor = {"python": python, "max_num_timeout": max_num_timeout}
-        self.parameters = parameters
+        given = {"python": python, "max_num_timeout": max_num_timeout}
+        self.of_executor: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        self.parameters = {key: value for key, value in parameters.items() if value is not None}
 
     def __call__(self, chains: Sequence[Chain]) -> list[str]:
-        from memlab.progress import Bars, console
+        from memlab.pool.tasks import in_order
+        from memlab.training.estimate import operations_left
 
-        waiting = [PointJob(chain) for chain in chains]
-        jobs: list[submitit.Job[list[str]]] = []
+        jobs = self._submit([PointJob(chain) for chain in in_order(chains, operations_left)])
         with Bars() as bars:
-            bar = bars.bar("sweep", len(waiting))
-            while waiting or not all(job.done() for job in jobs):
-                new = self._submit(waiting, [job for job in jobs if not job.done()])
-                for job in new:
-                    console.print(f"submitted job {job.job_id}; log: {_log(job)}", markup=False)
-                jobs += new
+            bar = bars.bar("sweep", len(jobs))
+            for job in jobs:
+                console.print(f"submitted job {job.job_id}; log: {_log(job)}", markup=False)
+            while not all(job.done() for job in jobs):
                 bar.update(sum(job.done() for job in jobs), f"{len(jobs)} submitted")
                 time.sleep(POLL)
         return [message for job in jobs for message in _failures(job)]
 
-    def _submit(self, waiting: list[PointJob], running: "list[submitit.Job[list[str]]]") -> list[Any]:
-        """Submit those of `waiting` that may run now, and take them out of the list."""
-        raise NotImplementedError
-
-    def _executor(self, kind: Any, **parameters: Any) -> Any:
-        """Return an executor of submitit with the launcher's parameters and these."""
-        executor = kind(self.folder, **{key: value for key, value in self.of_executor.items() if value is not None})
-        given = {key: value for key, value in self.parameters.items() if value is not None}
-        executor.update_parameters(**given | parameters)
-        return executor
-
-
-class SlurmLauncher(_Launcher):
-    """Submits all points as one SLURM array."""
-
-    def _submit(self, waiting: list[PointJob], running: "list[submitit.Job[list[str]]]") -> list[Any]:
-        if not waiting:
-            return []
+    def _submit(self, points: list[PointJob]) -> "list[submitit.Job[list[str]]]":
+        """Raise UserError if SLURM does not take the jobs."""
         from submitit.core.utils import FailedJobError
         from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
-        from memlab.errors import UserError
         from memlab.processes.slurm import QueueWatcher
 
         SlurmJob.watcher = QueueWatcher(delay_s=30)
-        points, waiting[:] = list(waiting), []
         try:
-            executor = self._executor(SlurmExecutor)
+            executor = SlurmExecutor(self.folder, **self.of_executor)
+            executor.update_parameters(**self.parameters)
             with executor.batch():
-                jobs = [executor.submit(point) for point in points]
-            return jobs
+                return [executor.submit(point) for point in points]
         except (RuntimeError, FailedJobError) as error:  # no srun here, or what sbatch says
             raise UserError(f"SLURM does not take the jobs: {error}") from None
 
 
-class LocalLauncher(_Launcher):
-    """Runs a process per point on this machine, `parallel` at a time, each with GPUs of its own."""
+class LocalLauncher:
+    """Finishes the points on this machine: several stages side by side, in processes of their own, or here one by one.
 
-    def __init__(self, *, parallel: int, **options: Any) -> None:
-        super().__init__(**options)
+    parallel: how many stages; None: as many as make the fastest sweep, or one per GPU.
+    """
+
+    def __init__(self, *, parallel: int | None = None) -> None:
         self.parallel = parallel
-        self._slots: dict[str, int] = {}  # of running jobs
 
-    def _submit(self, waiting: list[PointJob], running: "list[submitit.Job[list[str]]]") -> list[Any]:
-        from submitit.local.local import LocalExecutor
+    def __call__(self, chains: Sequence[Chain]) -> list[str]:
+        from memlab.processes import ranks
+        from memlab.sweep import run_points
 
-        self._slots = {job.job_id: self._slots[job.job_id] for job in running}
-        free = sorted(set(range(self.parallel)) - set(self._slots.values()))
-        gpus = self.parameters.get("gpus_per_node") or 0
-        new = []
-        for slot in free[: len(waiting)]:
-            own_gpus = list(range(slot * gpus, (slot + 1) * gpus))
-            job = self._executor(LocalExecutor, visible_gpus=own_gpus).submit(waiting.pop(0))
-            self._slots[job.job_id] = slot
-            new.append(job)
-        return new
+        if ranks.world() > 1 or all(job.done for chain in chains for job in chain.jobs):
+            return run_points(chains)
+        from memlab.pool.choose import choose_layout, visible_gpus
+        from memlab.pool.pool import run_in_workers
+
+        layout = choose_layout(chains, self.parallel)
+        if layout.workers == 1:
+            return run_points(chains, layout.threads)
+        counts = f"{layout.workers} workers, {layout.threads} thread{'s' * (layout.threads > 1)} each"
+        console.print(f"{len(chains)} points in {counts}", markup=False)
+        return run_in_workers(chains, layout, visible_gpus(chains[0].jobs[0].settings))
 
 
 def _failures(job: "submitit.Job[list[str]]") -> list[str]:

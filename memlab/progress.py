@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -37,19 +38,32 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+_report: Callable[["Bar"], None] | None = None
+
+
+def report_to(report: Callable[["Bar"], None]) -> None:
+    """Pass every bar that moves to a function instead of showing it: the bars of this process are shown elsewhere."""
+    global _report  # noqa: PLW0603 (a process has one output)
+    _report = report
+
+
 class Bar:
     """One line of a `Bars`. `update(done, note)` moves it; the time left is estimated from the pace so far."""
 
     def __init__(self, owner: "Bars", name: str, total: float, done: float, elapsed: float) -> None:
         self._owner = owner
+        self.task: TaskID | None = None
+        self.start_again(name, total, done, elapsed)
+
+    def start_again(self, name: str, total: float, done: float = 0.0, elapsed: float = 0.0) -> None:
+        """Show something else from now on."""
         self.name = name
         self.total = total
         self.done = done
-        self._first = done
+        self.first = done
         self._started = time.monotonic() - elapsed
         self._elapsed_before = elapsed
         self.note = ""
-        self.task: TaskID | None = None
 
     def update(self, done: float, note: str = "") -> None:
         self.done, self.note = done, note
@@ -62,7 +76,7 @@ class Bar:
     @property
     def left(self) -> str:
         """The time left at the pace so far; "?" before there is one."""
-        first = 0.0 if self._elapsed_before else self._first
+        first = 0.0 if self._elapsed_before else self.first
         if self.done <= first:
             return "?"
         return duration(self.elapsed * (self.total - self.done) / (self.done - first))
@@ -97,6 +111,9 @@ class Bars:
 
     def refresh(self, changed: Bar) -> None:
         """Show a bar that has changed."""
+        if _report is not None:
+            _report(changed)
+            return
         now = time.monotonic()
         if now < self._show_at:
             return
@@ -109,7 +126,9 @@ class Bars:
                     bar.task = self._live.add_task(bar.name, total=bar.total)
                 self._live.start()
             assert changed.task is not None
-            self._live.update(changed.task, completed=changed.done, note=changed.text)
+            self._live.update(
+                changed.task, description=changed.name, total=changed.total, completed=changed.done, note=changed.text
+            )
         elif now >= self._next_line:
             self._next_line = now + LINE_EVERY
             console.print("; ".join(f"{bar.name} {' '.join(bar.text.split())}" for bar in self._bars), markup=False)

@@ -3,6 +3,7 @@
 Every point is composed, validated and built on shapes before the first one trains, so that a mistake costs no training.
 """
 
+import os
 import sys
 from typing import NoReturn
 
@@ -15,9 +16,10 @@ from memlab.config.overrides import split_words
 from memlab.config.plan import plan_all
 from memlab.errors import fail
 from memlab.processes import ranks
+from memlab.processes.machine import BUSY, Others, chose_waiting, wait_without_spinning
 from memlab.processes.signals import Stopped, signals
 from memlab.storage.caches import keep_caches_in
-from memlab.sweep import prepare, require_possible, run_sweep, start_ranks
+from memlab.sweep import import_early, prepare, require_possible, run_sweep, start_ranks
 
 
 def main() -> None:
@@ -32,6 +34,7 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     """Run a command line; return the exit status."""
     try:
+        others = Others()
         flags, overrides = split_words(arguments)
         if flags:  # --help, --cfg and the like are Hydra's business
             sys.argv[1:] = [*flags, *expand_arms(overrides)]
@@ -40,6 +43,8 @@ def _main(arguments: list[str]) -> int:
         sweep = compose_sweep(overrides)
         keep_caches_in(sweep.runs_dir)
         chains = plan_all(sweep.configs)
+        if others.cores() > BUSY and not chose_waiting(os.environ):
+            wait_without_spinning(os.environ)  # torch is not imported yet
         if sweep.configs[0].dry_run:
             from memlab.training.dry_run import print_plan
 
@@ -47,6 +52,7 @@ def _main(arguments: list[str]) -> int:
             print_plan(chains)
             return 0
         start_ranks(sweep)
+        import_early(sweep, chains)
         prepare(sweep, chains)
     except Exception as error:
         fail(error, 2)

@@ -12,6 +12,18 @@ from memlab.errors import UserError, explain
 from memlab.processes import ranks
 from memlab.progress import console
 
+HERE = ("basic", "local")  # launchers that train on this machine
+
+
+def import_early(sweep: Sweep, chains: Sequence[Chain]) -> None:
+    """Let the process that workers are forked from import torch, while this one prepares the points."""
+    trainer = sweep.configs[0].trainer
+    one_process = trainer.devices * trainer.nodes == 1 and ranks.world() == 1
+    if sweep.launcher["name"] == "local" and one_process and len(chains) > 1 and unfinished(chains):
+        from memlab.pool.start import start_importing
+
+        start_importing()
+
 
 def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     """Build the model and the objective of every unfinished stage on shapes.
@@ -85,28 +97,33 @@ def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
     if sweep.is_experiment and ranks.is_first():
         failures += _report(sweep, chains)
     elif ranks.is_first() and len(chains) == 1 and not failures:
-        _print_single(chains[0])
+        from memlab.report.of_sweep import print_point
+
+        print_point(chains[0].label, chains[0].point())
     for message in dict.fromkeys(failures):
         print(f"error: {message}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def run_points(chains: Sequence[Chain]) -> list[str]:
-    """Finish the points in this process; return the messages of what failed. Finished ones import nothing heavy."""
+def run_points(chains: Sequence[Chain], threads: int | None = None) -> list[str]:
+    """Finish the points in this process, one by one; return the messages of what failed.
+
+    threads: of the CPU; None: trainer.threads, or else what torch chooses. Finished points import nothing heavy.
+    """
     if all(job.done for chain in chains for job in chain.jobs):
         for chain in chains:
             console.print(f"{chain.label}: finished", markup=False)
         return []
     from memlab.training.chain import run_chains
 
-    return run_chains(chains)
+    return run_chains(chains, threads)
 
 
 def start_ranks(sweep: Sweep) -> None:
     """Where trainer.devices asks for several processes, start them and end with them, unless this is one of them."""
     trainer = sweep.configs[0].trainer
     devices = trainer.devices * trainer.nodes
-    if sweep.launcher["name"] != "basic":
+    if sweep.launcher["name"] not in HERE:
         return  # the jobs have their tasks
     ranks.adopt_slurm(devices)
     if ranks.world() == devices:
@@ -157,22 +174,3 @@ def _report(sweep: Sweep, chains: Sequence[Chain]) -> list[str]:
             raise
         return [message]
     return []
-
-
-def _print_single(chain: Chain) -> None:
-    """Print the result of a command without an experiment."""
-    from rich.table import Table
-
-    from memlab.report.collect import evaluated
-
-    job = chain.jobs[-1]
-    table = Table("metric", "value", title=f"{job.stage.name}, {chain.label}", title_justify="left")
-    metrics, _ = evaluated(job.folder, chain.point()["evaluations"])
-    for name, value in metrics.items():
-        table.add_row(name, f"{value:.4g}")
-    console.print(table)
-    console.print(
-        f"run folder: {job.folder.relative()} (metrics.csv, evaluation-*.json, samples.jsonl, model.safetensors)\n"
-        "next:       python -m memlab.run +experiment=copy_curriculum",
-        markup=False,
-    )

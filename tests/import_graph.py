@@ -21,6 +21,7 @@ FLOORS = (
     ("objectives",),
     ("measures",),
     ("training",),
+    ("pool",),
     ("report",),
     ("runs",),
     ("bench",),

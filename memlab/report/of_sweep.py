@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from memlab.errors import UserError
 from memlab.progress import console
-from memlab.report.collect import Point, Row, is_finished
+from memlab.report.collect import Point, Row, evaluated, is_finished
 from memlab.report.report import Report
 from memlab.report.tables import print_report
 from memlab.report.write import make_report, redraw
 from memlab.storage.files import read_json, write_json
+from memlab.storage.run_folder import RunFolder
 
 POINTS_FILE = "points.json"
 COMMAND_FILE = "command.json"
@@ -103,6 +106,21 @@ def make_committed_report(*, experiment: str | None, name: str, folder: Path) ->
     report = redraw(_required(experiment), name, folder)
     print_report(report, console)
     return report
+
+
+def print_point(label: str, point: Point) -> None:
+    """Print the result of a point that belongs to no experiment."""
+    folder = point["folder"]
+    metrics, _ = evaluated(RunFolder.open(folder), point["evaluations"])
+    table = Table("metric", "value", title=f"{folder.name}, {label}", title_justify="left")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4g}")
+    console.print(table)
+    console.print(
+        f"run folder: {os.path.relpath(folder)} (metrics.csv, evaluation-*.json, samples.jsonl, model.safetensors)\n"
+        "next:       python -m memlab.run +experiment=copy_curriculum",
+        markup=False,
+    )
 
 
 def print_next(report: Report, overrides: Sequence[str]) -> None:

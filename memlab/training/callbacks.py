@@ -126,14 +126,14 @@ class Metrics(Callback):
 
 
 class ShowProgress(Callback):
-    """Moves the stage's bar and the bar of all stages, at most ten times a second."""
+    """Moves the stage's bar and, if there is one, the bar of all stages, at most ten times a second."""
 
-    def __init__(self, metrics: Metrics, stage: Bar, whole: Bar, flops_per_step: float) -> None:
+    def __init__(self, metrics: Metrics, stage: Bar, whole: Bar | None, flops_per_step: float) -> None:
         self.metrics = metrics
         self.stage = stage
         self.whole = whole
         self.flops_per_step = flops_per_step
-        self._before = whole.done - stage.done * flops_per_step
+        self._before = 0.0 if whole is None else whole.done - stage.done * flops_per_step
         self._shown = 0.0
 
     def on_train_batch_end(
@@ -143,5 +143,6 @@ class ShowProgress(Callback):
         if now - self._shown > 0.1:
             self._shown = now
             step = trainer.global_step
-            self.whole.update(self._before + step * self.flops_per_step)
+            if self.whole is not None:
+                self.whole.update(self._before + step * self.flops_per_step)
             self.stage.update(step, self.metrics.latest)

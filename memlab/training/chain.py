@@ -26,16 +26,18 @@ class BusyError(Exception):
     """Another process works on a stage that is needed next."""
 
 
-def run_chains(chains: Sequence[Chain]) -> list[str]:
+def run_chains(chains: Sequence[Chain], threads: int | None = None) -> list[str]:
     """Finish every stage of every chain in this process; return the messages of what failed.
 
+    threads: of the CPU; None: trainer.threads, or else what torch chooses.
     A chain whose next stage another process works on is put off until the other chains are done. A failure of one chain
     does not stop the others, unless they would fail as well (a full disk) or several ranks could part ways.
     """
     settings = chains[0].jobs[0].settings
     prepare_cpu()
-    if settings["threads"] is not None:
-        torch.set_num_threads(settings["threads"])
+    threads = threads or settings["threads"]
+    if threads is not None:
+        torch.set_num_threads(threads)
     ranks.join(on_gpu(settings))
     workload = Workload()
     for chain in chains:
@@ -64,11 +66,12 @@ def run_chains(chains: Sequence[Chain]) -> list[str]:
     return failures
 
 
-def run_chain(jobs: Sequence[Job], workload: Workload, wait: bool = True) -> None:
+def run_chain(jobs: Sequence[Job], workload: Workload | None, wait: bool = True) -> None:
     """Finish every stage, in order. What was finished before an error stays usable.
 
-    A stage that another process works on is waited for; unless `wait`, it raises BusyError. A signal that ends the
-    command raises memlab.processes.signals.Stopped, after a checkpoint.
+    workload: of the command, for the bar of all stages; None: there is no such bar. A stage that another process works
+    on is waited for; unless `wait`, it raises BusyError. A signal that ends the command raises
+    memlab.processes.signals.Stopped, after a checkpoint.
     """
     with signals.listening():
         for job in jobs:
@@ -85,7 +88,7 @@ def run_chain(jobs: Sequence[Job], workload: Workload, wait: bool = True) -> Non
                     console.print(f"{error}\nonce more from there (trainer.restarts)", markup=False)
 
 
-def _run_locked(job: Job, workload: Workload, wait: bool) -> None:
+def _run_locked(job: Job, workload: Workload | None, wait: bool) -> None:
     """Finish a stage, unless another process has done so by the time that its lock is free."""
     if ranks.is_first():
         waiting = f"another process works on {job.folder.path.name}: waiting for it"
@@ -111,7 +114,7 @@ def _noted(job: Job) -> Iterator[None]:
         raise
 
 
-def _finish(job: Job, workload: Workload, lock: Lock | None) -> None:
+def _finish(job: Job, workload: Workload | None, lock: Lock | None) -> None:
     if ranks.agreed(job.done):
         return
     folder = job.folder

@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from memlab.config.stage import Job, Stage
+from memlab.progress import Bar, Bars
 from memlab.storage.files import read_json
 from memlab.storage.provenance import hardware
 from memlab.training.build import build_stage, layout_of
@@ -35,6 +36,12 @@ class Workload:
             name = str(job.folder.path)
             if name not in self.flops and not job.folder.finished:
                 self.flops[name] = flops_per_step(job.stage) * job.stage.training["steps"]
+
+    def resume(self, bars: Bars, done: float) -> Bar:
+        """Return the bar of all stages during a stage whose checkpoint has `done` operations behind it."""
+        self.done += done
+        elapsed = time.monotonic() - self.started
+        return bars.bar("all stages", sum(self.flops.values()), done=self.done, elapsed=elapsed)
 
 
 def flops_per_step(stage: Stage) -> float:
@@ -75,6 +82,11 @@ def steps_left(job: Job) -> int:
         return 0
     files = job.folder.checkpoint_files()
     return int(job.stage.training["steps"]) - (job.folder.step_of(files[0]) if files else 0)
+
+
+def operations_left(job: Job) -> float:
+    """Return the operations after the last checkpoint; an evaluation counts as one step."""
+    return flops_per_step(job.stage) * (steps_left(job) + 1)
 
 
 def seconds_per_flop(finished: Iterable[Path], least: float = 0.0) -> float:

@@ -1,6 +1,5 @@
 """One stage, trained from its last checkpoint, or from the start, to the weights in its run folder."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from memlab.training.module import Clock, StageModule
 from memlab.training.trainer import make_trainer, speed_up
 
 
-def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workload) -> None:
+def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workload | None) -> None:
     """Train a stage on all ranks; weights and provenance are in its run folder afterwards.
 
     lock: the folder's, held by rank 0; training stops if another process takes it over.
@@ -62,9 +61,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     loggers.begin(model)
     with Bars() as bars, signals.deferred():
         stage_bar = bars.bar(folder.path.name, training["steps"], done=step)
-        workload.done += step * flops
-        elapsed = time.monotonic() - workload.started
-        whole = bars.bar("all stages", sum(workload.flops.values()), done=workload.done, elapsed=elapsed)
+        whole = None if workload is None else workload.resume(bars, step * flops)
         progress = ShowProgress(metrics, stage_bar, whole, flops)
         trainer = make_trainer(job, loggers.of_lightning, [checkpoints, metrics, guard, progress])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -73,8 +70,8 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
         if ranks.is_first():
             _write_provenance(job, metrics, flops)
             _save(weights, own, folder.weights)  # last: weights mean that training is over
-        workload.done += (training["steps"] - step) * flops
-        whole.update(workload.done)
+        if workload is not None:
+            workload.done += (training["steps"] - step) * flops
 
 
 def prepared_of(job: Job) -> Prepared:

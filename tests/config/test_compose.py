@@ -220,7 +220,7 @@ def test_the_command_is_what_to_type() -> None:
 
 def test_the_runs_folder_is_absolute_once_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sweep = compose_sweep(["runs_dir=here/../there", "hydra.job.chdir=true", "hydra/launcher=local"])
+    sweep = compose_sweep(["runs_dir=here/../there", "hydra.job.chdir=true", "hydra/launcher=slurm"])
     assert sweep.configs[0].runs_dir == str(tmp_path / "there") == str(sweep.runs_dir)
     assert sweep.launcher["submitit_folder"] == f"{tmp_path}/there/jobs/%j"
 

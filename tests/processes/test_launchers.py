@@ -1,4 +1,4 @@
-"""hydra/launcher=local, and what can be tested of hydra/launcher=slurm without SLURM (tests/slurm has the rest)."""
+"""What can be tested of hydra/launcher=slurm without SLURM (tests/slurm has the rest)."""
 
 import importlib
 import os
@@ -15,45 +15,6 @@ from submitit import LocalExecutor
 from memlab import launchers
 from memlab.processes import slurm
 from memlab.processes.signals import Stopped
-from tests.conftest import Command
-
-DIVERGES = "arms.no_memory='encoder=none objective=copy optimizer.lr=1e30'"
-LOCAL = ("hydra/launcher=local", "hydra.launcher.parallel=2", "trainer.threads=1")
-
-
-@pytest.mark.slow
-def test_local_processes_share_a_stage_and_end_with_the_report(memlab: Command, tmp_path: Path) -> None:
-    result = memlab("+experiment=copy_curriculum", "arm=no_memory,direct_copy,blank_copy", *LOCAL, runs=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("submitted job") == 3
-    logs = "".join(path.read_text() for path in tmp_path.glob("jobs/*/*_log.out"))
-    assert (
-        logs.count("autoencoder-")
-        and sum("autoencoder-" in line and "steps in" in line for line in logs.splitlines()) == 1
-    ), "trained once"
-    assert "claims" in result.stdout and list(tmp_path.glob("reports/copy_curriculum/*/report.md"))
-
-
-def test_a_local_process_that_fails_is_named_and_the_others_are_reported(memlab: Command, tmp_path: Path) -> None:
-    result = memlab(
-        "+experiment=copy_curriculum", "arm=no_memory,trainable", DIVERGES,
-        "trainer.log_every=1", *LOCAL, runs=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 1
-    assert "not finite" in result.stderr and "Traceback" not in result.stderr
-    assert "error: job " in result.stderr and "_log." in result.stdout
-    assert list(tmp_path.glob("reports/copy_curriculum/*/report.md"))
-
-
-@pytest.mark.slow
-def test_a_point_of_several_processes(memlab: Command, tmp_path: Path) -> None:
-    """A launcher asked for is used also where there is one point and no experiment."""
-    result = memlab("trainer=cpu_ddp", "trainer.devices=2", "hydra/launcher=local", runs=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("submitted job") == 1
-    logs = [path.read_text() for path in tmp_path.glob("jobs/*/*_log.out")]
-    assert len(logs) == 2 and sum("steps in" in log for log in logs) == 1, "one process talks"
-    assert list(tmp_path.glob("stages/copy-*/finished.json"))
 
 
 def job_that(ends: str) -> Callable[[], Any]:

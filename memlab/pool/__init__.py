@@ -1,0 +1,1 @@
+"""Worker processes that share the stages of a sweep on this machine."""

@@ -1,0 +1,53 @@
+"""Choose how a command's points fill this machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memlab.config.stage import Chain, Stage
+from memlab.pool.layout import Layout, candidates, fastest, given_threads
+from memlab.pool.pool import measure_together
+from memlab.pool.worker import Time
+from memlab.processes.machine import cores
+from memlab.storage.provenance import hardware
+from memlab.training.estimate import flops_per_step, steps_left
+from memlab.training.pace import seconds_per_step
+from memlab.training.trainer import on_gpu
+
+SMALL = 1e12  # operations of a command, less than a minute: a measurement would not pay
+
+
+def choose_layout(chains: Sequence[Chain], parallel: int | None) -> Layout:
+    """Return how many stages are trained side by side, and with how many threads each.
+
+    parallel: the user's choice; None: one stage per GPU, or the layout that trains this command's largest stage
+    fastest, which is measured once (`layouts.json` in the runs folder). Finished stages count as well, so that the same
+    command has the same layout after an interruption.
+    """
+    first = chains[0].jobs[0]
+    threads = given_threads(first.settings)
+    gpus = visible_gpus(first.settings)
+    if gpus and parallel is None:
+        parallel = min(len(gpus), len(chains))
+    layouts = candidates(cores(), len(chains), parallel, threads)
+    jobs = {job.folder.path: job for chain in chains for job in chain.jobs}.values()
+    if sum(flops_per_step(job.stage) * steps_left(job) for job in jobs) < SMALL:
+        return layouts[0]
+    largest = max((job.stage for job in jobs), key=lambda stage: flops_per_step(stage) * stage.training["steps"])
+    measure = _alone if len(chains) == 1 else _together
+    return fastest(layouts, largest, Path(first.config["runs_dir"]) / "layouts.json", hardware(), measure)
+
+
+def visible_gpus(settings: dict[str, Any]) -> list[str]:
+    """Return the GPUs that a command may use, as CUDA_VISIBLE_DEVICES names them; none for training on a CPU."""
+    return [str(number) for number in range(torch.cuda.device_count())] if on_gpu(settings) else []
+
+
+def _alone(layout: Layout, stage: Stage) -> float:
+    return 1 / seconds_per_step(stage, layout.threads)
+
+
+def _together(layout: Layout, stage: Stage) -> float:
+    return sum(1 / seconds for seconds in measure_together([Time(stage, layout.threads)] * layout.workers))
