@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from memlab.config.compose import Sweep
 from memlab.config.instantiate import build, verify
 from memlab.config.stage import Chain, Config, Job
-from memlab.errors import UserError, explain
+from memlab.errors import UserError
 from memlab.processes import ranks
+from memlab.processes.spawn import start_here
 from memlab.progress import console
 
 HERE = ("basic", "local")  # launchers that train on this machine
@@ -36,8 +36,9 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
             f"hydra/launcher={sweep.launcher['name']} cannot run memlab's points: take basic, local or slurm"
         )
     if sweep.experiment is not None:
-        _require_reportable(sweep.experiment)
-        _require_distinct(chains)
+        from memlab.report.of_sweep import require_reportable
+
+        require_reportable(sweep.experiment, [chain.point() for chain in chains])
     jobs = unfinished(chains)
     if not jobs:
         return
@@ -57,14 +58,6 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
         )
         flops_per_step(job.stage)
         require_trainable(job)
-
-
-def _require_reportable(experiment: str) -> None:
-    """Raise UserError for an experiment without claims, which would train and then have no report."""
-    from memlab.report.expected import load_expected
-    from memlab.report.writers import source
-
-    load_expected(source(experiment) / "expected.yaml")
 
 
 def unfinished(chains: Sequence[Chain]) -> list[Job]:
@@ -95,7 +88,17 @@ def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
     launch = run_points if sweep.launcher["name"] == "basic" else _launcher(sweep.launcher)
     failures = launch(chains)
     if sweep.is_experiment and ranks.is_first():
-        failures += _report(sweep, chains)
+        from memlab.report.of_sweep import report_sweep
+
+        failures += report_sweep(
+            experiment=sweep.experiment,
+            scale=sweep.scale,
+            runs_dir=sweep.runs_dir,
+            folder=sweep.report_folder,
+            command=sweep.command,
+            points=[chain.point() for chain in chains],
+            overrides=sweep.given,
+        )
     elif ranks.is_first() and len(chains) == 1 and not failures:
         from memlab.report.of_sweep import print_point
 
@@ -121,56 +124,9 @@ def run_points(chains: Sequence[Chain], threads: int | None = None) -> list[str]
 
 def start_ranks(sweep: Sweep) -> None:
     """Where trainer.devices asks for several processes, start them and end with them, unless this is one of them."""
-    trainer = sweep.configs[0].trainer
-    devices = trainer.devices * trainer.nodes
-    if sweep.launcher["name"] not in HERE:
-        return  # the jobs have their tasks
-    ranks.adopt_slurm(devices)
-    if ranks.world() == devices:
-        ranks.silence_others()
-        return
-    if ranks.world() > 1 or trainer.nodes > 1:
-        raise UserError(
-            f"trainer.devices={trainer.devices} and trainer.nodes={trainer.nodes}, but {ranks.world()} processes were"
-            " started: take hydra/launcher=slurm, or start one process per device with srun or torchrun"
-        )
-    from memlab.processes.spawn import run_ranks, this_command
-
-    raise SystemExit(run_ranks(this_command(), devices))
+    if sweep.launcher["name"] in HERE:  # a SLURM job has its tasks
+        start_here(sweep.configs[0].trainer.devices, sweep.configs[0].trainer.nodes)
 
 
 def _launcher(spec: Config) -> Any:
     return build({key: value for key, value in spec.items() if key != "name"})
-
-
-def _require_distinct(chains: Sequence[Chain]) -> None:
-    folders: dict[str, Path] = {}
-    for chain in chains:
-        folder = chain.jobs[-1].folder.path
-        if folders.setdefault(chain.label, folder) != folder:
-            raise UserError(
-                f"two points have the same architecture, arm and seed ({chain.label}), so a report could not tell them"
-                " apart: run one command per value of anything else"
-            )
-
-
-def _report(sweep: Sweep, chains: Sequence[Chain]) -> list[str]:
-    """Make the report; return the message of what went wrong, if anything did."""
-    from memlab.report.of_sweep import make_sweep_report, print_next
-
-    try:
-        report = make_sweep_report(
-            experiment=sweep.experiment,
-            scale=sweep.scale,
-            runs_dir=sweep.runs_dir,
-            folder=sweep.report_folder,
-            command=sweep.command,
-            points=[chain.point() for chain in chains],
-        )
-        print_next(report, sweep.given)
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        return [message]
-    return []

@@ -16,6 +16,7 @@ from memlab.models import (
     MemoryModel,
     RecurrentMemoryModel,
     RepeatBridge,
+    RMSNorm,
     Stack,
     StackDecoder,
     StackEncoder,
@@ -39,7 +40,7 @@ def stack(kind: str, *, width: int = WIDTH, heads: int = 2, taps: int = 1, **mor
         parts: dict[str, Any] = {"mixer": mixing, "mlp": GeluMLP, "norm": nn.LayerNorm}
     else:
         mixer = attention if kind == "transformer" else [mixing, attention]
-        norm = partial(nn.RMSNorm, eps=1e-6)
+        norm = partial(RMSNorm, eps=1e-6)
         parts = {"mixer": mixer, "mlp": SwiGLU, "norm": norm, "final_norm": True, "weight_std": 0.02}
     return partial(Stack, width=width, layers=2, **parts | more)
 

@@ -23,6 +23,7 @@ from memlab.models import (
     MaskedMixing,
     MemoryModel,
     RecurrentMemoryModel,
+    RMSNorm,
     Stack,
     StackDecoder,
     StackEncoder,
@@ -242,7 +243,7 @@ def _turned(x: Tensor) -> Tensor:
 class PlainRMSNorm(nn.Module):
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        assert isinstance(norm, nn.RMSNorm)
+        assert isinstance(norm, RMSNorm)
         self.weight = copy.deepcopy(norm.weight)
         assert norm.eps is not None
         self.eps = norm.eps

@@ -16,6 +16,7 @@ from memlab.models import (
     MaskedMixing,
     MemoryModel,
     RecurrentMemoryModel,
+    RMSNorm,
     Stack,
     StackDecoder,
     StackEncoder,
@@ -54,6 +55,6 @@ def _stack(case: Case, mixer_heads: int) -> Any:
     shape = partial(Stack, width=case.size.width, layers=case.size.layers)
     if case.architecture == "mixer":
         return partial(shape, mixer=partial(MaskedMixing, heads=mixer_heads), mlp=GeluMLP, norm=nn.LayerNorm)
-    norm = partial(nn.RMSNorm, eps=1e-6)
+    norm = partial(RMSNorm, eps=1e-6)
     attention = partial(CausalAttention, heads=case.size.heads)
     return partial(shape, mixer=attention, mlp=SwiGLU, norm=norm, final_norm=True, weight_std=0.02)

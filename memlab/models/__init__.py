@@ -11,6 +11,7 @@ from memlab.models.memory_model import MemoryModel
 from memlab.models.mlp import GeluMLP, SwiGLU
 from memlab.models.ports import Decoder, Encoder
 from memlab.models.recurrent import RecurrentMemoryModel
+from memlab.models.rms_norm import RMSNorm
 from memlab.models.stack import Block, Stack
 from memlab.models.stack_decoder import StackDecoder
 from memlab.models.stack_encoder import StackEncoder
@@ -28,6 +29,7 @@ __all__ = [
     "LanguageModel",
     "MaskedMixing",
     "MemoryModel",
+    "RMSNorm",
     "RecurrentMemoryModel",
     "RepeatBridge",
     "Stack",

@@ -39,9 +39,10 @@ class CausalAttention(TokenMixer):
         if len(asking) == positions:
             # The values apart: as a part of one tensor they would keep the unrotated queries and keys alive.
             for_query_key, for_value = self.query_key_value.weight.split((2 * width, width))
-            q, k = F.linear(x_RTD, for_query_key).view(rows, positions, 2, self.heads, -1).unbind(2)
+            qk = rotate(F.linear(x_RTD, for_query_key).view(rows, positions, 2 * self.heads, -1), turns)
             v = F.linear(x_RTD, for_value).view(rows, positions, self.heads, -1)
-            return self.out(attention(rotate(q, turns), rotate(k, turns), v, is_causal=True))
+            q, k = qk.chunk(2, dim=2)
+            return self.out(attention(q, k, v, is_causal=True))
         for_query, for_key_value = self.query_key_value.weight.split((width, 2 * width))
         q = F.linear(x_RTD[:, asking.start : asking.stop], for_query).view(rows, len(asking), self.heads, -1)
         k, v = F.linear(x_RTD, for_key_value).view(rows, positions, 2, self.heads, -1).unbind(2)
@@ -62,11 +63,11 @@ class CausalAttention(TokenMixer):
         return 2 * length * self.width
 
     def _turns(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """Return cosines and sines (2, T, D/2H) of the angles at positions start..stop-1, in fp32 for any precision."""
+        """Return cosines and signed sines (2, T, D/H) of the angles at positions start..stop-1, in fp32."""
         positions = torch.arange(start, stop, device=x.device, dtype=torch.float32)
         pairs = torch.arange(0, self.width // self.heads, 2, device=x.device, dtype=torch.float32)
         angles = positions[:, None] * self.theta ** (-pairs * self.heads / self.width)
-        return torch.stack((angles.cos(), angles.sin()))
+        return torch.stack((angles.cos().tile(2), torch.cat((-angles.sin(), angles.sin()), dim=1)))
 
 
 def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Tensor:
@@ -80,9 +81,27 @@ def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Te
 
 def rotate(x_RTHd: Tensor, turns_2Td: Tensor) -> Tensor:
     """Turn feature i and feature i + d/2 of every head as one complex number (the order of Llama's public weights)."""
+    wide = x_RTHd if x_RTHd.dtype == torch.float64 else x_RTHd.float()
+    turned: Tensor = _Rotate.apply(wide, turns_2Td.to(wide.dtype))
+    return turned.to(x_RTHd.dtype)
+
+
+class _Rotate(torch.autograd.Function):
+    """Gradients turn backwards: far fewer passes over the features than through the gradient of every product."""
+
+    @staticmethod
+    def forward(ctx: Any, x_RTHd: Tensor, turns_2Td: Tensor) -> Tensor:
+        ctx.save_for_backward(turns_2Td)
+        return _turned(x_RTHd, turns_2Td, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad_RTHd: Tensor) -> tuple[Tensor, None]:
+        return _turned(grad_RTHd, ctx.saved_tensors[0], -1), None
+
+
+def _turned(x_RTHd: Tensor, turns_2Td: Tensor, way: int) -> Tensor:
     cos, sin = turns_2Td[:, :, None]
-    real, imaginary = x_RTHd.chunk(2, dim=-1)
-    return torch.cat((real * cos - imaginary * sin, imaginary * cos + real * sin), dim=-1).to(x_RTHd.dtype)
+    return (x_RTHd * cos).addcmul_(x_RTHd.roll(x_RTHd.shape[-1] // 2, -1), sin, value=way)
 
 
 def _mask(asking: range, positions: int, x: Tensor) -> Tensor | None:

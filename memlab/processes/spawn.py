@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from memlab.errors import UserError
+from memlab.processes import ranks
 from memlab.processes.signals import ENDING
 
 GRACE = 30.0  # seconds that the other ranks get to end by themselves once one has failed
@@ -25,6 +27,23 @@ def run_ranks(command: Sequence[str], count: int) -> int:
         port = probe.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
     return _finish([_started(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)])
+
+
+def start_here(devices: int, nodes: int) -> None:
+    """Start a process per device of this machine and end with them, unless this is one of them.
+
+    Raises UserError if other processes were started than the devices of all nodes need.
+    """
+    ranks.adopt_slurm(devices * nodes)
+    if ranks.world() == devices * nodes:
+        ranks.silence_others()
+        return
+    if ranks.world() > 1 or nodes > 1:
+        raise UserError(
+            f"trainer.devices={devices} and trainer.nodes={nodes}, but {ranks.world()} processes were started: take"
+            " hydra/launcher=slurm, or start one process per device with srun or torchrun"
+        )
+    raise SystemExit(run_ranks(this_command(), devices))
 
 
 def run(command: Sequence[str]) -> int:

@@ -13,12 +13,14 @@ from typing import Any
 
 from rich.table import Table
 
-from memlab.errors import UserError
+from memlab.errors import UserError, explain
 from memlab.progress import console
 from memlab.report.collect import Point, Row, evaluated, is_finished
+from memlab.report.expected import load_expected
 from memlab.report.report import Report
 from memlab.report.tables import print_report
 from memlab.report.write import make_report, redraw
+from memlab.report.writers import source
 from memlab.storage.files import read_json, write_json
 from memlab.storage.run_folder import RunFolder
 
@@ -29,6 +31,19 @@ WIDER = ("architecture=mixer,transformer", "seed=0,1,2")
 
 class NothingFinishedError(UserError):
     """A report was asked for of a sweep without a finished point."""
+
+
+def require_reportable(experiment: str, points: Sequence[Point]) -> None:
+    """Raise UserError for an experiment without claims, and for points that its report could not tell apart."""
+    load_expected(source(experiment) / "expected.yaml")
+    folders: dict[str, Path] = {}
+    for point in points:
+        label = " ".join(f"{key}={point['choices'][key]}" for key in ("architecture", "arm", "seed"))
+        if folders.setdefault(label, point["folder"]) != point["folder"]:
+            raise UserError(
+                f"two points have the same architecture, arm and seed ({label}), so a report could not tell them"
+                " apart: run one command per value of anything else"
+            )
 
 
 def write_points(folder: Path, overrides: Sequence[str], points: Sequence[Point]) -> None:
@@ -96,6 +111,21 @@ def make_sweep_report(
     report = make_report(experiment, scale, points, folder, command, kept)
     print_report(report, console)
     return report
+
+
+def report_sweep(*, overrides: Sequence[str], **of_sweep: Any) -> list[str]:
+    """Make the report at the end of a sweep, and print what may come next; return the message of a user's mistake.
+
+    of_sweep: as make_sweep_report takes it.
+    """
+    try:
+        print_next(make_sweep_report(**of_sweep), overrides)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        return [message]
+    return []
 
 
 def make_committed_report(*, experiment: str | None, name: str, folder: Path) -> Report:

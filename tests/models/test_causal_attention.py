@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memlab.models import Block, CausalAttention, CausalLM, Stack, StackDecoder, SwiGLU
+from memlab.models import Block, CausalAttention, CausalLM, RMSNorm, Stack, StackDecoder, SwiGLU
 
 
 def stack_of(width: int, heads: int, layers: int = 2, **options: Any) -> Stack:
-    settings: dict[str, Any] = {"norm": partial(nn.RMSNorm, eps=1e-6), "final_norm": True, "weight_std": 0.02}
+    settings: dict[str, Any] = {"norm": partial(RMSNorm, eps=1e-6), "final_norm": True, "weight_std": 0.02}
     mixer = partial(CausalAttention, heads=heads)
     return Stack(9, width=width, layers=layers, mixer=mixer, mlp=SwiGLU, **settings | options)
 
