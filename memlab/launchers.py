@@ -122,6 +122,8 @@ class LocalLauncher:
     """
 
     def __init__(self, *, parallel: int | None = None) -> None:
+        if parallel is not None and parallel < 1:
+            raise UserError(f"hydra.launcher.parallel={parallel}: choose a whole number of at least 1, or null")
         self.parallel = parallel
 
     def __call__(self, chains: Sequence[Chain]) -> list[str]:

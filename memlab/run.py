@@ -5,7 +5,6 @@ Every point is composed, validated and built on shapes before the first one trai
 
 import os
 import sys
-from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
@@ -15,11 +14,12 @@ from memlab.config.compose import compose_sweep, expand_arms
 from memlab.config.overrides import split_words
 from memlab.config.plan import plan_all
 from memlab.errors import fail
-from memlab.processes import ranks
-from memlab.processes.machine import BUSY, Others, chose_waiting, wait_without_spinning
+from memlab.pool.start import start_importing
+from memlab.processes.ending import end
+from memlab.processes.machine import BUSY, Others, choose_waiting
 from memlab.processes.signals import Stopped, signals
 from memlab.storage.caches import keep_caches_in
-from memlab.sweep import import_early, prepare, require_possible, run_sweep, start_ranks
+from memlab.sweep import needs_workers, prepare, require_possible, run_sweep, start_ranks
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         with signals.listening():
             status = _main(sys.argv[1:])
     except Stopped as stopped:
-        _end(stopped)
+        end(stopped)
     raise SystemExit(status)
 
 
@@ -43,8 +43,6 @@ def _main(arguments: list[str]) -> int:
         sweep = compose_sweep(overrides)
         keep_caches_in(sweep.runs_dir)
         chains = plan_all(sweep.configs)
-        if others.cores() > BUSY and not chose_waiting(os.environ):
-            wait_without_spinning(os.environ)  # torch is not imported yet
         if sweep.configs[0].dry_run:
             from memlab.training.dry_run import print_plan
 
@@ -52,7 +50,11 @@ def _main(arguments: list[str]) -> int:
             print_plan(chains)
             return 0
         start_ranks(sweep)
-        import_early(sweep, chains)
+        workers = needs_workers(sweep, chains)
+        # Torch is not imported yet: it would not see a later choice.
+        signals.restartable = choose_waiting(os.environ, asleep=workers or others.cores() > BUSY)
+        if workers:
+            start_importing()
         prepare(sweep, chains)
     except Exception as error:
         fail(error, 2)
@@ -60,18 +62,6 @@ def _main(arguments: list[str]) -> int:
         return run_sweep(sweep, chains)
     except Exception as error:
         fail(error, 1)
-
-
-def _end(stopped: Stopped) -> NoReturn:
-    """End after a signal, with everything saved; in a SLURM job, go back into the queue if the signal asks for that."""
-    if ranks.is_first():
-        from memlab.processes.slurm import goes_on_later, requeue
-
-        again = goes_on_later(stopped) and requeue()
-        how = "the job is in the queue again" if again else "run the same command again: it resumes from there"
-        print(f"{stopped}, everything is saved; {how}", file=sys.stderr)
-    ranks.wait_for_first()
-    raise SystemExit(stopped.status)
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")

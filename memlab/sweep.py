@@ -15,14 +15,11 @@ from memlab.progress import console
 HERE = ("basic", "local")  # launchers that train on this machine
 
 
-def import_early(sweep: Sweep, chains: Sequence[Chain]) -> None:
-    """Let the process that workers are forked from import torch, while this one prepares the points."""
+def needs_workers(sweep: Sweep, chains: Sequence[Chain]) -> bool:
+    """Whether the command has several points to train side by side on this machine."""
     trainer = sweep.configs[0].trainer
     one_process = trainer.devices * trainer.nodes == 1 and ranks.world() == 1
-    if sweep.launcher["name"] == "local" and one_process and len(chains) > 1 and unfinished(chains):
-        from memlab.pool.start import start_importing
-
-        start_importing()
+    return sweep.launcher["name"] == "local" and one_process and len(chains) > 1 and bool(unfinished(chains))
 
 
 def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
@@ -35,6 +32,8 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
         raise UserError(
             f"hydra/launcher={sweep.launcher['name']} cannot run memlab's points: take basic, local or slurm"
         )
+    if sweep.launcher["name"] != "basic":
+        _launcher(sweep.launcher)
     if sweep.experiment is not None:
         from memlab.report.of_sweep import require_reportable
 

@@ -1,8 +1,9 @@
 """Kill a small experiment with kill -9 at random moments: python -m tests.faults [--kills 100] [--seed 0].
 
-A round runs the experiment, kills it and runs it again, until it ends by itself; rounds follow until there were enough
-kills. Every round asks that all folders are usable, that nothing finished was trained again, and that the weights are
-those of an undisturbed run.
+The experiment trains in two workers. A kill hits one of the workers, the command alone, or all of its processes at
+once. A round runs the experiment, kills something of it and, where the command has ended, runs it again, until it ends
+by itself; rounds follow until there were enough kills. Every round asks that all folders are usable, that nothing
+finished was trained again, and that the weights are those of an undisturbed run.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from memlab.progress import Bars
@@ -28,7 +30,9 @@ EXPERIMENT = (
     "trainer.checkpoint_every=2",
     "trainer.log_every=3",
     "trainer.threads=1",
+    "hydra.launcher.parallel=2",
 )
+VICTIMS = ("a worker", "the command alone", "all processes")
 
 
 def main() -> None:
@@ -65,14 +69,16 @@ def _round(
     counts: Counter[str],
 ) -> None:  # fmt: skip
     finished: dict[Path, int] = {}  # when the weights of finished stages were written
+    process = _start(corpus, runs)
     while True:
-        process = _start(corpus, runs)
         try:
             assert process.wait(chance.uniform(0, whole) if counts["kills"] < kills else None) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            victim = chance.choice(VICTIMS)
+            if not _kill(process, victim, chance):
+                continue  # there is no worker yet
             counts["kills"] += 1
+            counts[f"of {victim}"] += 1
             counts[f"in {_doing(runs)}"] += 1
         for path, written in finished.items():
             assert path.stat().st_mtime_ns == written, f"{path.parent.name} was trained again"
@@ -82,7 +88,38 @@ def _round(
         assert not found, found
         if process.returncode == 0:
             break
+        if process.returncode is not None:
+            process = _start(corpus, runs)
     assert _weights(runs) == expected, "other weights than those of the undisturbed run"
+
+
+def _kill(process: "subprocess.Popen[bytes]", victim: str, chance: random.Random) -> bool:
+    """Kill something of a command; return whether there was something to kill."""
+    if victim == "a worker":
+        workers = workers_of(process.pid)
+        if not workers:
+            return False
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(chance.choice(workers), signal.SIGKILL)
+        return True
+    if victim == "all processes":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+    return True
+
+
+def workers_of(command: int) -> list[int]:
+    """Return the processes of a command's workers; they are forked from the process that imports for them."""
+    return [worker for child in _children(command) for worker in _children(child)]
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _start(corpus: Path, runs: Path) -> "subprocess.Popen[bytes]":

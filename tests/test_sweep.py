@@ -102,6 +102,13 @@ def test_a_launcher_of_hydra_s_own_is_refused_by_name(corpus: Path, tmp_path: Pa
         require_possible(sweep, plan_all(sweep.configs))
 
 
+@pytest.mark.parametrize("parallel", ["0", "-1", "many", "1.5"])
+def test_a_number_of_workers_that_cannot_be_is_refused(parallel: str, corpus: Path, tmp_path: Path) -> None:
+    sweep = compose_sweep([*smoke(corpus, tmp_path), f"hydra.launcher.parallel={parallel}"])
+    with pytest.raises(UserError, match="parallel"):
+        require_possible(sweep, plan_all(sweep.configs))
+
+
 def test_an_experiment_without_claims_is_refused_before_it_trains(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(

@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from memlab.bench.cases import ARCHITECTURES, ENCODERS, OBJECTIVES, PHASES, Size, all_cases
+from memlab.errors import fail
 from memlab.progress import Bars, console
 
 SIZES = {field.name: field.default for field in fields(Size)}
@@ -20,6 +21,10 @@ SIZES = {field.name: field.default for field in fields(Size)}
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    if options.scale is not None:
+        for name, value in sizes_of(options.scale).items():
+            if getattr(options, name) == [SIZES[name]]:
+                setattr(options, name, [value])
 
     import torch
 
@@ -31,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: --device cuda: there is no GPU here, use --device cpu")
     torch.set_float32_matmul_precision("high" if options.device == "cuda" else "highest")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     prepare_cpu()  # as a training run does; it serves both sides
     sizes = [Size(**dict(zip(SIZES, values, strict=True))) for values in product(*(getattr(options, s) for s in SIZES))]
     how = {"device": options.device, "autocast": options.precision == "bf16", "compile": options.compile}
@@ -61,6 +68,18 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(f"rows: {options.json}", markup=False)
 
 
+def sizes_of(scale: str) -> dict[str, int]:
+    """Return the sizes of an option of the group scale. Ends the program for an unknown one."""
+    from memlab.config.compose import compose_sweep
+
+    try:
+        config = compose_sweep([f"scale={scale}"]).configs[0].scale
+    except Exception as error:
+        fail(error, 2)
+    names = {"length": "chunk_length", "batch": "batch_size"}
+    return {name: config[names.get(name, name)] for name in SIZES}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m memlab.bench", description=__doc__)
     parser.add_argument("--against", choices=["baseline"], help="alternate with the published way of computing")
@@ -76,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=_some_of(allowed), default=list(allowed), help=f"some of {default}")
     for name, value in SIZES.items():
         parser.add_argument(f"--{name}", type=_numbers, default=[value], metavar="N", help=f"default {value}")
+    parser.add_argument("--scale", help="take the sizes of an option of scale=, such as laptop")
+    parser.add_argument("--threads", type=int, help="of the CPU; by default what torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile the stacks of both sides")

@@ -1,5 +1,6 @@
 """Choose how a command's points fill this machine."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def choose_layout(chains: Sequence[Chain], parallel: int | None) -> Layout:
 
 def visible_gpus(settings: dict[str, Any]) -> list[str]:
     """Return the GPUs that a command may use, as CUDA_VISIBLE_DEVICES names them; none for training on a CPU."""
-    return [str(number) for number in range(torch.cuda.device_count())] if on_gpu(settings) else []
+    if not on_gpu(settings):
+        return []
+    count, given = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",")[:count] if given else [str(number) for number in range(count)]
 
 
 def _alone(layout: Layout, stage: Stage) -> float:

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from typing import Any
@@ -58,6 +58,10 @@ class Worker:
         if self.process.is_alive():
             self.process.terminate()
 
+    def kill(self) -> None:
+        if self.process.is_alive():
+            self.process.kill()
+
     def _move(self, moved: Moved) -> None:
         if self.bar is not None:
             self.bar.update(moved.done, moved.note)
@@ -81,7 +85,7 @@ def measure_together(orders: Sequence[Time]) -> list[float]:
         return [_seconds(worker) for worker in workers]
     finally:
         for worker in workers:
-            worker.process.kill()
+            worker.kill()
             worker.process.join()
 
 
@@ -112,11 +116,12 @@ class _Pool:
                 while not self.tasks.over:
                     self._hand_out()
                     self._listen(POLL)
+                self._end(Worker.stop)
             except Stopped:
                 self._wait_for_checkpoints()
                 raise
-            finally:
-                self._end()
+            finally:  # after an error of this process, or a second Ctrl-C
+                self._end(Worker.kill)
         return self.failures
 
     def _worker(self, number: int, bar: Bar | None) -> Worker:
@@ -144,6 +149,8 @@ class _Pool:
 
     def _take_in(self, worker: Worker, end: Ended | None) -> None:
         task, worker.task = worker.task, None
+        if worker.bar is not None:
+            worker.bar.start_again("idle", 1.0)
         if end is None:
             self._replace(worker, task)
         elif task is None:
@@ -211,10 +218,9 @@ class _Pool:
                         worker.process.join()
                 worker.replies()
 
-    def _end(self) -> None:
-        """End the workers that are left: idle ones, or all of them after an error of the command's own."""
+    def _end(self, how: Callable[[Worker], None]) -> None:
         for worker in self.workers:
-            worker.stop()
+            how(worker)
         for worker in self.workers:
             worker.process.join()
 

@@ -74,14 +74,18 @@ class Others:
         return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own, time.monotonic()
 
 
-def wait_without_spinning(environment: MutableMapping[str, str]) -> None:
-    """Let the threads of a matrix product wait for each other asleep. Comes before torch is imported.
+def choose_waiting(environment: MutableMapping[str, str], asleep: bool) -> bool:
+    """Choose how the threads of a matrix product wait for each other, before torch is imported.
 
     By default they spin: faster on an idle machine, many times slower where another process needs one of the cores.
+    Return whether they spin because nobody has chosen otherwise; the user's own choice is left alone.
     """
+    if any(name in environment for name in WAITING):
+        return False
+    if asleep:
+        wait_without_spinning(environment)
+    return not asleep
+
+
+def wait_without_spinning(environment: MutableMapping[str, str]) -> None:
     environment["OMP_WAIT_POLICY"] = "passive"
-
-
-def chose_waiting(environment: MutableMapping[str, str]) -> bool:
-    """Whether the user, or memlab before a restart, has chosen how threads wait."""
-    return any(name in environment for name in WAITING)

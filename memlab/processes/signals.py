@@ -10,13 +10,14 @@ from typing import Any
 # SLURM sends USR1 or USR2, as configured, before a time limit or a preemption; scancel sends TERM; Ctrl-C sends INT.
 REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)
 ENDING = (*REQUEUE, signal.SIGTERM, signal.SIGINT)
+RESTART = 1000  # no signal's number: the command itself asks to be started again
 
 
 class Stopped(BaseException):
     """A signal ended the work, and everything is saved. Not an Exception, so that nobody handles it as an error."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        super().__init__("restarted" if signum == RESTART else f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
 
     @property
@@ -35,6 +36,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.pending: int | None = None
+        self.restartable = False  # whether whoever handles Stopped can start the command again
         self._deferred = False
         self._before: dict[int, Any] = {}
 

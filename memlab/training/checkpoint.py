@@ -21,7 +21,7 @@ from memlab.training.guard import StopAtDivergence
 from memlab.training.module import Clock
 
 KEPT = 2
-_LOST = 10_000  # beyond any signal's number
+_LOST = 10_000  # beyond any signal's number, and RESTART
 
 
 class SealedCheckpointIO(CheckpointIO):

@@ -20,6 +20,7 @@ from memlab.storage.files import replacing, write_json
 from memlab.storage.lock import Lock
 from memlab.storage.provenance import commit, hardware, peak_memory, versions
 from memlab.training.build import build_stage, layout_of, start_from
+from memlab.training.busy import MindOthers
 from memlab.training.callbacks import Metrics, ShowProgress
 from memlab.training.checkpoint import Checkpoints, newest_checkpoint
 from memlab.training.estimate import Workload, flops_per_step
@@ -63,7 +64,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
         stage_bar = bars.bar(folder.path.name, training["steps"], done=step)
         whole = None if workload is None else workload.resume(bars, step * flops)
         progress = ShowProgress(metrics, stage_bar, whole, flops)
-        trainer = make_trainer(job, loggers.of_lightning, [checkpoints, metrics, guard, progress])
+        trainer = make_trainer(job, loggers.of_lightning, [checkpoints, metrics, guard, progress, MindOthers()])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         assert trainer.global_step == training["steps"], "training stopped early"
         weights = trainer.strategy.lightning_module_state_dict()  # of all ranks together

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from memlab.config.stage import Stage
+from memlab.pool.choose import visible_gpus
 from memlab.pool.layout import Layout, candidates, fastest, given_threads
 
 STAGE = Stage("copy", {"length": 4}, {}, {}, {"seed": 0, "steps": 9, "batch_size": 2}, None, False, 0)
@@ -57,3 +59,11 @@ def test_the_fastest_layout_is_measured_once_per_kind_of_stage_and_machine(tmp_p
     assert found() == Layout(1, 2) and len(measured) == 6
     assert fastest(layouts[:1], STAGE, tmp_path / "none.json", {}, measure) == Layout(2, 1)
     assert len(measured) == 6 and not (tmp_path / "none.json").exists()
+
+
+def test_every_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus({"accelerator": "gpu"}) == ["0", "1"] and visible_gpus({"accelerator": "cpu"}) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert visible_gpus({"accelerator": "gpu"}) == ["5", "7"]

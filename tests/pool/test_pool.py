@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command, smoke, wait_for
+from tests.faults import workers_of
 
 ARMS = ("+experiment=copy_curriculum", "arm=no_memory,direct_copy,blank_copy,curriculum")
 DIVERGES = "arms.no_memory='encoder=none objective=copy optimizer.lr=1e30'"
@@ -38,12 +39,6 @@ def weights(runs: Path) -> dict[str, bytes]:
 def checkpoints(runs: Path) -> set[str]:
     """Return the stages that have a checkpoint."""
     return {path.parent.parent.name for path in runs.glob("stages/*/checkpoints/step-*.ckpt")}
-
-
-def workers_of(process: "subprocess.Popen[str]") -> list[int]:
-    """Return the processes that were forked from the one that imports for them."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(own) for child in children for own in Path(f"/proc/{child}/task/{child}/children").read_text().split()]
 
 
 @pytest.mark.slow
@@ -114,9 +109,9 @@ def test_a_killed_worker_is_replaced_and_its_stage_goes_on(start: Start, tmp_pat
     process = start(*ARMS, *LONG, TWO)
     try:
         wait_for(lambda: len(checkpoints(tmp_path)) == 2)
-        before = workers_of(process)
+        before = workers_of(process.pid)
         os.kill(before[0], signal.SIGKILL)
-        wait_for(lambda: len(now := workers_of(process)) == 2 and set(now) != set(before))
+        wait_for(lambda: len(now := workers_of(process.pid)) == 2 and set(now) != set(before))
         step = max(tmp_path.glob("stages/*/checkpoints/step-*.ckpt")).name
         wait_for(lambda: max(tmp_path.glob("stages/*/checkpoints/step-*.ckpt")).name > step)
         process.terminate()
@@ -132,7 +127,7 @@ def test_workers_save_and_end_when_their_command_is_killed(start: Start, tmp_pat
     process = start(*ARMS, *LONG, TWO)
     try:
         wait_for(lambda: len(checkpoints(tmp_path)) == 2)
-        workers = workers_of(process)
+        workers = workers_of(process.pid)
     finally:
         process.kill()
     wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
