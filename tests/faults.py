@@ -23,11 +23,14 @@ from memlab.runs.state import run_folders, state_of
 from memlab.runs.verify import problems
 from tests.conftest import ROOT, smoke, write_corpus
 
-# Two arms that share an encoder, a curriculum of two stages, a checkpoint at every other step: much to interrupt.
+# Three arms that share an encoder, one of them a curriculum of two stages, and a checkpoint every few steps. Training
+# takes longer than start-up, so that most kills hit a stage.
 EXPERIMENT = (
     "+experiment=copy_curriculum",
     "arm=direct_copy,blank_copy,curriculum",
-    "trainer.checkpoint_every=2",
+    "scale.stages.autoencoder.steps=300",
+    "scale.stages.memory.steps=300",
+    "trainer.checkpoint_every=7",
     "trainer.log_every=3",
     "trainer.threads=1",
     "hydra.launcher.parallel=2",

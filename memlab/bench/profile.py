@@ -4,8 +4,8 @@ A row per architecture and objective, at laptop scale unless the overrides (of m
 step without the profiler, and the shares of kinds of operations in the time that torch's profiler counts.
 """
 
+import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from itertools import product
@@ -45,8 +45,10 @@ KINDS = {
 STEPS = 10
 
 
-def main(overrides: list[str] | None = None) -> None:
-    given = sys.argv[1:] if overrides is None else overrides
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m memlab.bench.profile", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="as of memlab.run")
+    given = parser.parse_args().overrides
     torch.set_num_threads(1)
     prepare_cpu()
     table = Table("architecture", "objective", "ms per step", *KINDS, "other")
