@@ -35,7 +35,6 @@ EXPERIMENT = (
     "trainer.threads=1",
     "hydra.launcher.parallel=2",
 )
-VICTIMS = ("a worker", "the command alone", "all processes")
 
 
 def main() -> None:
@@ -77,11 +76,8 @@ def _round(
         try:
             assert process.wait(chance.uniform(0, whole) if counts["kills"] < kills else None) == 0
         except subprocess.TimeoutExpired:
-            victim = chance.choice(VICTIMS)
-            if not _kill(process, victim, chance):
-                continue  # there is no worker yet
             counts["kills"] += 1
-            counts[f"of {victim}"] += 1
+            counts[f"of {_kill(process, chance)}"] += 1
             counts[f"in {_doing(runs)}"] += 1
         for path, written in finished.items():
             assert path.stat().st_mtime_ns == written, f"{path.parent.name} was trained again"
@@ -96,21 +92,20 @@ def _round(
     assert _weights(runs) == expected, "other weights than those of the undisturbed run"
 
 
-def _kill(process: "subprocess.Popen[bytes]", victim: str, chance: random.Random) -> bool:
-    """Kill something of a command; return whether there was something to kill."""
-    if victim == "a worker":
-        workers = workers_of(process.pid)
-        if not workers:
-            return False
+def _kill(process: "subprocess.Popen[bytes]", chance: random.Random) -> str:
+    """Kill something of a command and return what: half of the time one of its workers, if it has some."""
+    workers = workers_of(process.pid)
+    if workers and chance.random() < 0.5:
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(chance.choice(workers), signal.SIGKILL)
-        return True
+        return "a worker"
+    victim = chance.choice(("the command alone", "all processes"))
     if victim == "all processes":
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()
-    return True
+    return victim
 
 
 def workers_of(command: int) -> list[int]:
