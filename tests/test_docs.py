@@ -147,6 +147,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 120
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """At smoke scale on the small corpus, one after another in one runs folder."""
     found = commands(readme_block())

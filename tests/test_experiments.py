@@ -14,9 +14,14 @@ from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command, smoke, wait_for
 
+QUICK = ("copy_curriculum", "information_retention")  # the others are in `make test-all`
+
 
 @pytest.mark.parametrize("architecture", ["mixer", pytest.param("mixer,transformer", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS],
+)
 def test_an_experiment_runs_and_answers_its_claims(
     experiment: str, architecture: str, memlab: Command, runs: Path
 ) -> None:
@@ -77,6 +82,7 @@ def test_reproduce_saves_and_stops_at_a_signal(corpus: Path, tmp_path: Path, env
     assert list(tmp_path.glob("stages/*/checkpoints/step-*"))
 
 
+@pytest.mark.slow
 def test_reproduce_finds_mistakes_before_it_runs(memlab: Command, tmp_path: Path) -> None:
     result = memlab("scale.chunks=3", runs=tmp_path, module="memlab.reproduce")
     assert result.returncode == 2

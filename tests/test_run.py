@@ -147,6 +147,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(memlab: Command, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_costs_no_bit(
     memlab: Command, tmp_path: Path, corpus: Path, environment: dict[str, str]
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_kill_at_any_moment_costs_no_bit(
         assert weights[path.parent.name] == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_users_at_the_same_moment_train_once_and_both_report(
     corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -265,6 +267,7 @@ def test_memlab_runs_moves_the_runs_folder(corpus: Path, tmp_path: Path, environ
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
 
 
+@pytest.mark.slow
 def test_overfitting_sees_a_handful_of_windows_many_times(tmp_path: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "memlab.run", "+debug=overfit", f"runs_dir={tmp_path}"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -286,6 +289,7 @@ def test_a_seed_beyond_32_bits_trains(memlab: Command, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("stages/combined-*/finished.json"))) == 2
 
 
+@pytest.mark.slow
 def test_mixed_architectures_are_rows_of_their_own(memlab: Command, tmp_path: Path) -> None:
     both = "architecture=mixer_transformer,transformer_mixer"
     result = memlab("+experiment=copy_curriculum", "arm=trainable", both, runs=tmp_path)

@@ -85,6 +85,7 @@ def test_baseline_frozen_encoder_is_frozen_blocks_behind_a_trainable_embedding()
     assert all(not parameter.requires_grad for parameter in side.model.encoder.stack.parameters())
 
 
+@pytest.mark.slow
 def test_command_writes_rows(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     small = ["--width", "16", "--layers", "1", "--heads", "2", "--length", "6", "--vocab", "24", "--batch", "2"]

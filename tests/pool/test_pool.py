@@ -87,7 +87,7 @@ def test_an_error_of_the_code_shows_its_traceback_and_the_others_go_on(
     assert len(list(runs.glob("stages/*/finished.json"))) == 1
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_in_all_workers_and_ends_the_command(start: Start, tmp_path: Path, signum: int) -> None:
     process = start(*ARMS, *LONG, TWO)
     try:
@@ -123,6 +123,7 @@ def test_a_killed_worker_is_replaced_and_its_stage_goes_on(start: Start, tmp_pat
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for a process's children")
+@pytest.mark.slow
 def test_workers_save_and_end_when_their_command_is_killed(start: Start, tmp_path: Path) -> None:
     process = start(*ARMS, *LONG, TWO)
     try:
@@ -134,6 +135,7 @@ def test_workers_save_and_end_when_their_command_is_killed(start: Start, tmp_pat
     assert not list(tmp_path.glob("stages/*/.lock")), "they have ended by themselves"
 
 
+@pytest.mark.slow
 def test_one_core_has_one_worker(start: Start, tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("asks Linux for a single core")

@@ -43,6 +43,7 @@ def job_that(ends: str) -> Callable[[], Any]:
         ("returns what nobody can read", "its result cannot be read (ModuleNotFoundError("),
     ],
 )
+@pytest.mark.slow
 def test_a_job_that_ends_in_a_way_nobody_foresaw_is_named(ends: str, message: str, tmp_path: Path) -> None:
     job = LocalExecutor(tmp_path).submit(job_that(ends))
     job.wait()

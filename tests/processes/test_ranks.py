@@ -70,7 +70,7 @@ def alone(memlab: Command, tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("case", "processes"),
     [
         ("hand_over", 2),
-        ("retrieval", 2),
+        pytest.param("retrieval", 2, marks=pytest.mark.slow),
         pytest.param("hand_over", 4, marks=pytest.mark.slow),
         pytest.param("combined", 4, marks=pytest.mark.slow),
     ],
@@ -160,6 +160,7 @@ def test_a_single_process_is_its_own_first() -> None:
     assert ranks.agreed("mine") == "mine" and ranks.largest(3) == 3 and ranks.is_first()
 
 
+@pytest.mark.slow
 def test_fsdp_composes_and_says_that_it_needs_a_gpu(memlab: Command, tmp_path: Path) -> None:
     """The sharding itself takes GPUs, which tests hide (tests/conftest.py)."""
     result = memlab("trainer=fsdp", "dry_run=true", runs=tmp_path)

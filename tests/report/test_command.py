@@ -56,6 +56,7 @@ def test_results_can_be_named(report: Report, make_point: MakePoint, experiments
     assert status == 2 and "choose among those it has (other)" in output
 
 
+@pytest.mark.slow
 def test_publishing_loses_no_rows(report: Report, make_point: MakePoint, experiments: Path) -> None:
     points = [make_point("curriculum", 0.9), make_point("blank_copy", 0.8)]
     report("+experiment=copy_curriculum", "--publish", points=points)
@@ -105,6 +106,7 @@ def test_without_runs_it_says_what_to_do(report: Report) -> None:
     assert "run it first" in output and "--from-results" in output
 
 
+@pytest.mark.slow
 def test_every_experiment_says_where_its_pictures_are_from(report: Report, make_point: MakePoint) -> None:
     points = [make_point("no_memory", 0.3)]
     status, output = report("--all", points=[])
