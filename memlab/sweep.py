@@ -37,7 +37,7 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     if sweep.experiment is not None:
         from memlab.report.of_sweep import require_reportable
 
-        require_reportable(sweep.experiment, [chain.point() for chain in chains])
+        require_reportable(sweep.experiment, [(chain.label, chain.jobs[-1].folder.path) for chain in chains])
     jobs = unfinished(chains)
     if not jobs:
         return

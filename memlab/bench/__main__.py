@@ -21,10 +21,9 @@ SIZES = {field.name: field.default for field in fields(Size)}
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    if options.scale is not None:
-        for name, value in sizes_of(options.scale).items():
-            if getattr(options, name) == [SIZES[name]]:
-                setattr(options, name, [value])
+    for name, value in (SIZES if options.scale is None else sizes_of(options.scale)).items():
+        if getattr(options, name) is None:
+            setattr(options, name, [value])
 
     import torch
 
@@ -94,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         default = ",".join(allowed)
         parser.add_argument(f"--{name}", type=_some_of(allowed), default=list(allowed), help=f"some of {default}")
     for name, value in SIZES.items():
-        parser.add_argument(f"--{name}", type=_numbers, default=[value], metavar="N", help=f"default {value}")
+        parser.add_argument(f"--{name}", type=_numbers, metavar="N", help=f"default {value}")
     parser.add_argument("--scale", help="take the sizes of an option of scale=, such as laptop")
     parser.add_argument("--threads", type=int, help="of the CPU; by default what torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

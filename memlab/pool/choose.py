@@ -11,9 +11,10 @@ from memlab.config.stage import Chain, Stage
 from memlab.pool.layout import Layout, candidates, fastest, given_threads
 from memlab.pool.pool import measure_together
 from memlab.pool.worker import Time
+from memlab.processes.cpu import prepare_cpu
 from memlab.processes.machine import cores
 from memlab.storage.provenance import hardware
-from memlab.training.estimate import flops_per_step, steps_left
+from memlab.training.estimate import flops_per_step
 from memlab.training.pace import seconds_per_step
 from memlab.training.trainer import on_gpu
 
@@ -34,9 +35,11 @@ def choose_layout(chains: Sequence[Chain], parallel: int | None) -> Layout:
         parallel = min(len(gpus), len(chains))
     layouts = candidates(cores(), len(chains), parallel, threads)
     jobs = {job.folder.path: job for chain in chains for job in chain.jobs}.values()
-    if sum(flops_per_step(job.stage) * steps_left(job) for job in jobs) < SMALL:
+    # Of whole stages, finished or not: what is left changes with every interruption, and the layout must not.
+    operations = {job.stage.fingerprint: flops_per_step(job.stage) * job.stage.training["steps"] for job in jobs}
+    if sum(operations.values()) < SMALL:
         return layouts[0]
-    largest = max((job.stage for job in jobs), key=lambda stage: flops_per_step(stage) * stage.training["steps"])
+    largest = max((job.stage for job in jobs), key=lambda stage: operations[stage.fingerprint])
     measure = _alone if len(chains) == 1 else _together
     return fastest(layouts, largest, Path(first.config["runs_dir"]) / "layouts.json", hardware(), measure)
 
@@ -50,6 +53,7 @@ def visible_gpus(settings: dict[str, Any]) -> list[str]:
 
 
 def _alone(layout: Layout, stage: Stage) -> float:
+    prepare_cpu()  # before torch starts the threads that will train, too
     return 1 / seconds_per_step(stage, layout.threads)
 
 

@@ -1,6 +1,5 @@
 """How a sweep fills the machine: so many workers with so many threads each."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -64,6 +63,6 @@ def _read(notes: Path) -> dict[str, Any]:
     """Return what was noted; nothing if the file is not there or damaged."""
     try:
         content = read_json(notes)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

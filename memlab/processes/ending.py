@@ -18,6 +18,7 @@ def end(stopped: Stopped) -> NoReturn:
     if stopped.signum == RESTART:
         print("other processes need the cores: going on with threads that do not spin", file=sys.stderr)
         wait_without_spinning(os.environ)
+        sys.stdout.flush()  # the new program knows nothing of what is still to be written
         os.execv(sys.executable, this_command())
     if ranks.is_first():
         from memlab.processes.slurm import goes_on_later, requeue

@@ -7,7 +7,7 @@ overrides. Everything here takes plain arguments; neither Hydra nor torch is imp
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,15 @@ class NothingFinishedError(UserError):
     """A report was asked for of a sweep without a finished point."""
 
 
-def require_reportable(experiment: str, points: Sequence[Point]) -> None:
-    """Raise UserError for an experiment without claims, and for points that its report could not tell apart."""
+def require_reportable(experiment: str, points: Iterable[tuple[str, Path]]) -> None:
+    """Raise UserError for an experiment without claims, and for points that its report could not tell apart.
+
+    points: label and run folder of each.
+    """
     load_expected(source(experiment) / "expected.yaml")
     folders: dict[str, Path] = {}
-    for point in points:
-        label = " ".join(f"{key}={point['choices'][key]}" for key in ("architecture", "arm", "seed"))
-        if folders.setdefault(label, point["folder"]) != point["folder"]:
+    for label, folder in points:
+        if folders.setdefault(label, folder) != folder:
             raise UserError(
                 f"two points have the same architecture, arm and seed ({label}), so a report could not tell them"
                 " apart: run one command per value of anything else"

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from memlab.processes.machine import cores
+
 PACKAGES = ("memlab", "torch", "lightning", "torchmetrics", "tokenizers", "datasets", "numpy", "hydra-core", "wandb")
 
 
@@ -42,8 +44,7 @@ def hardware() -> dict[str, Any]:
     """Return the CPU's name, the number of cores this process may use, the memory, and the GPU if there is one."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: dict[str, Any] = {"cpu": _cpu(), "cores": cores}
+    found: dict[str, Any] = {"cpu": _cpu(), "cores": cores()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         found["memory"] = f"{gib:.0f} GiB"

@@ -63,9 +63,11 @@ def test_sizes_of_a_scale() -> None:
 def test_the_benchmark_takes_a_scale_and_its_sizes_can_be_changed(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     one = "--architecture mixer --objective copy --encoder none --phase forward --repetitions 1 --no-memory"
-    bench([*one.split(), "--scale", "smoke", "--batch", "2", "--threads", "1", "--json", str(rows)])
+    bench([*one.split(), "--scale", "smoke", "--batch", "8", "--threads", "1", "--json", str(rows)])
     row = json.loads(rows.read_text())[0]
-    assert row["batch"] == 2 and row["length"] == sizes_of("smoke")["length"] and row["threads"] == 1
+    # 8 is also the batch that is measured by default: what was typed counts.
+    assert row["batch"] == 8 != sizes_of("smoke")["batch"]
+    assert row["length"] == sizes_of("smoke")["length"] and row["threads"] == 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Other processes need the cores while a stage trains."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from memlab.processes.machine import choose_waiting
 from memlab.processes.signals import RESTART, Stopped, signals
 from memlab.sweep import run_points
 from memlab.training import busy
-from tests.conftest import smoke
+from tests.conftest import ROOT, smoke
 
 STAGE = ("encoder=none", "scale.stages.memory.steps=30", "trainer.validate_windows=2", "trainer.evaluate_windows=2")
 
@@ -93,6 +94,19 @@ def test_a_restart_becomes_the_same_command_with_threads_that_do_not_spin(monkey
         ending.end(Stopped(RESTART))
     command = [sys.executable, "-m", "memlab.run", "scale=smoke", "seed=0"]
     assert started == [(sys.executable, command, "passive")]
+
+
+def test_nothing_that_was_printed_is_lost_in_a_restart() -> None:
+    code = (
+        "import sys\n"
+        "from memlab.processes import ending\n"
+        "from memlab.processes.signals import RESTART, Stopped\n"
+        "ending.this_command = lambda: [sys.executable, '-c', 'print(\\'second\\')']\n"
+        "print('first')\n"
+        "ending.end(Stopped(RESTART))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["first", "second"]
 
 
 def test_threads_spin_unless_somebody_has_chosen_or_needs_the_cores() -> None:
