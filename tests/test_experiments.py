@@ -14,6 +14,7 @@ from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command, smoke, wait_for
 
+SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
 QUICK = ("copy_curriculum", "information_retention")  # the others are in `make test-all`
 
 
@@ -39,11 +40,23 @@ def test_an_experiment_runs_and_answers_its_claims(
     assert "next:" in result.stdout
 
 
+@pytest.mark.slow
+def test_the_search_compares_settings(memlab: Command, runs: Path) -> None:
+    models = ("autoencoder", "trainable", "blank_copy", "direct_copy")
+    arms = ",".join(f"{model}__{setting}" for setting in ("start", "width_32") for model in models)
+    result = memlab(f"+experiment={SEARCH}", f"arm={arms}", "architecture=mixer,transformer", runs=runs)
+    assert result.returncode == 0, result.stdout + result.stderr
+    [report] = (json.loads(path.read_text()) for path in runs.glob(f"reports/{SEARCH}/*/report.json"))
+    assert len(report["rows"]) == 16 and {row["seed"] for row in report["rows"]} == {100}
+    answered = [claim["id"] for claim in report["claims"] if claim["holds"] is not None]
+    assert len(answered) == 8, "all but free-running accuracy, which needs three seeds"
+
+
 def test_every_experiment_has_its_files() -> None:
     for folder in (paths.conf() / "experiment", paths.experiments()):
         names = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
-        assert names == set(EXPERIMENTS), folder
-    for name in EXPERIMENTS:
+        assert names == {*EXPERIMENTS, SEARCH}, folder
+    for name in (*EXPERIMENTS, SEARCH):
         for file in ("README.md", "expected.yaml", "figure.py"):
             assert (paths.experiments() / name / file).is_file(), f"{name}/{file}"
 

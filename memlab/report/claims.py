@@ -89,7 +89,9 @@ def _strength(pair: Mapping[str, Any]) -> tuple[int, float]:
 
 def _compared(left: Mapping[str, Any], right: Mapping[str, Any], needed: float, rows: Sequence[Row]) -> dict[str, Any]:
     """Return left - right with its interval, p-value and verdict; or the reason why there is none."""
-    sides = [Side(_select(rows, selector), selector["metric"]) for selector in (left, right)]
+    metric = left.get("metric") or right["metric"]  # a fixed value is in the other side's metric
+    left, right = ({"metric": metric, **selector} for selector in (left, right))
+    sides = [_side(rows, selector) for selector in (left, right)]
     about = {
         "left": _described(left, sides[0]),
         "right": _described(right, sides[1]),
@@ -99,7 +101,8 @@ def _compared(left: Mapping[str, Any], right: Mapping[str, Any], needed: float, 
         "holds": None,
         "verdict": UNMEASURED,
     }
-    absent = [_name(selector) for selector, side in zip((left, right), sides, strict=True) if not side.rows]
+    named = zip((left, right), sides, strict=True)
+    absent = [_name(selector) for selector, side in named if isinstance(side, Side) and not side.rows]
     if absent:
         return {**about, "reason": f"no finished run of {' and '.join(dict.fromkeys(absent))}"}
     try:
@@ -135,8 +138,16 @@ def _in_errors(value: float, error: float | None) -> float | None:
     return value / error if error is not None and error > 1e-12 else None
 
 
-def _described(selector: Mapping[str, Any], side: Side) -> dict[str, Any]:
+def _side(rows: Sequence[Row], selector: Mapping[str, Any]) -> Side | float:
+    if "value" in selector:
+        return float(selector["value"])
+    return Side(_select(rows, selector), selector["metric"])
+
+
+def _described(selector: Mapping[str, Any], side: Side | float) -> dict[str, Any]:
     """Return one side's own value beside the selector that picked it; None where the side has no value."""
+    if isinstance(side, float):
+        return dict(selector)
     try:
         found = estimate(side.rows, side.metric)
     except Unmeasurable:

@@ -12,7 +12,8 @@
 
 A claim says left - right >= smallest_effect. With a negative smallest effect it says "not worse by more than". For
 cross-entropy and other metrics where lower is better, the side that the claim calls worse stands on the left. The two
-sides may name different metrics, such as token_accuracy and clm/token_accuracy.
+sides may name different metrics, such as token_accuracy and clm/token_accuracy. One of them may be a fixed value
+instead, {value: 0.9}.
 
 A selector's keys other than `metric` are choices that a row must have made. A list of arms stands for each of them:
 the claim must hold for every pair of a left and a right arm. Unless its sides name an architecture, a claim is asked of
@@ -83,10 +84,13 @@ def _check_claim(claim: Claim, arms: Mapping[str, Any], path: Path) -> None:
     missing, unknown = _KEYS - set(claim), set(claim) - _KEYS - _OPTIONAL
     if missing or unknown:
         raise UserError(f"{where}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}")
-    for side in (claim["left"], claim["right"]):
+    sides = [side for side in (claim["left"], claim["right"]) if set(side) != {"value"}]
+    if not sides:
+        raise UserError(f"{where}: both sides are fixed values")
+    for side in sides:
         if "metric" not in side:
             raise UserError(f"{where}: a side names no metric")
         if strangers := [arm for arm in arms_of(side) if arm is not None and arm not in arms]:
             raise UserError(f"{where}: {strangers} not among the arms {sorted(arms)}")
-    if ("architecture" in claim["left"]) != ("architecture" in claim["right"]):
+    if len({"architecture" in side for side in sides}) > 1:
         raise UserError(f"{where}: name an architecture on both sides, or on neither")

@@ -111,7 +111,7 @@ def _value(rows: Sequence[Row], metric: str) -> str:
 
 def _side(side: dict[str, Any]) -> str:
     names = " ".join(str(side[key]) for key in ("arm", "architecture") if key in side)
-    return names if side["value"] is None else f"{names} {number(side['value'], side['metric'])}"
+    return names if side["value"] is None else f"{names} {number(side['value'], side['metric'])}".strip()
 
 
 def _p_value(value: float | None) -> str:

@@ -47,17 +47,13 @@ def estimate(rows: Sequence[Row], metric: str) -> Estimate:
     Raises:
         Unmeasurable: no row has the metric, or it has too few seeds and cannot be recomputed per window.
     """
-    side = Side(rows, metric)
-    seeds = _seeds(side)
-    values = side.values(seeds)
-    if len(seeds) >= SEEDS_FOR_T:
-        return _t_interval(values, seeds, f"t interval over {len(seeds)} seeds")
-    draws = draws_of(side, seeds)
-    return _from_draws(values.mean(), draws, seeds, "bootstrap over evaluation windows", standard_error(values))
+    return _from_fixed(Side(rows, metric), 0.0, 1)
 
 
-def difference(left: Side, right: Side) -> Estimate:
+def difference(left: Side | float, right: Side | float) -> Estimate:
     """Return left - right, seed by seed where the two sides share seeds (arms of one seed share their encoder).
+
+    One of the two may be a fixed value: then the interval is that of the other side, as `estimate` gives it.
 
     Three shared seeds or more: paired t interval. Otherwise three seeds or more on each side: Welch's t interval.
     Otherwise a bootstrap over windows, of the shared seeds if there are any: the same windows on both sides where both
@@ -66,6 +62,11 @@ def difference(left: Side, right: Side) -> Estimate:
     Raises:
         Unmeasurable: see `estimate`.
     """
+    if isinstance(right, float):
+        assert isinstance(left, Side), left
+        return _from_fixed(left, right, 1)
+    if isinstance(left, float):
+        return _from_fixed(right, left, -1)
     left_seeds, right_seeds = _seeds(left), _seeds(right)
     shared = [seed for seed in left_seeds if seed in right_seeds]
     if len(shared) >= SEEDS_FOR_T:
@@ -100,6 +101,16 @@ def _seeds(side: Side) -> list[int]:
     if not seeds:
         raise Unmeasurable(f"no finished run has {side.metric}")
     return seeds
+
+
+def _from_fixed(side: Side, fixed: float, sign: int) -> Estimate:
+    """Return sign * (side - fixed)."""
+    seeds = _seeds(side)
+    values = sign * (side.values(seeds) - fixed)
+    if len(seeds) >= SEEDS_FOR_T:
+        return _t_interval(values, seeds, f"t interval over {len(seeds)} seeds")
+    draws = sign * (draws_of(side, seeds) - fixed)
+    return _from_draws(values.mean(), draws, seeds, "bootstrap over evaluation windows", standard_error(values))
 
 
 def _t_interval(values: Floats, seeds: list[int], method: str) -> Estimate:

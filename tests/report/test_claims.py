@@ -11,6 +11,7 @@ from scipy import stats
 from memlab.config import paths
 from memlab.report.claims import evaluate, load_expected
 from memlab.report.collect import Point, collect
+from memlab.report.uncertainty import estimate
 
 MakePoint = Callable[..., Point]
 
@@ -108,6 +109,25 @@ def test_the_sides_of_a_claim_may_name_different_tables(make_point: MakePoint) -
     [found] = evaluate([claim(left=left, right={"arm": "no_memory", "metric": "token_accuracy"})], rows)
     assert found["measured"]["difference"] == pytest.approx(0.7 - 0.6, abs=1e-6)
     assert found["measured"]["method"].startswith("paired bootstrap") and found["holds"] is True
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(
+    ("fixed", "left", "verdict"),
+    [(0.8, False, "holds"), (0.95, False, "does not hold"), (0.95, True, "holds"), (0.8, True, "does not hold")],
+)
+def test_a_side_may_be_a_fixed_value(make_point: MakePoint, fixed: float, left: bool, verdict: str, seeds: int) -> None:
+    rows = collect([make_point("curriculum", value, seed) for seed, value in enumerate((0.9, 0.91, 0.89)[:seeds])])
+    sides: list[dict[str, object]] = [{"value": fixed}, {"arm": "curriculum", "metric": "token_accuracy"}]
+    sides = sides if left else sides[::-1]
+    [found] = evaluate([claim(left=sides[0], right=sides[1], smallest_effect=0.0)], rows)
+    measured = found["measured"]
+    assert measured["difference"] == pytest.approx((fixed - 0.9) * (1 if left else -1), abs=1e-3)
+    assert found["verdict"] == verdict and (found["p_value"] < 0.025) is (verdict == "holds")
+    assert measured["right" if not left else "left"] == {"value": fixed, "metric": "token_accuracy"}
+    own = estimate(rows, "token_accuracy")
+    width = measured["interval"][1] - measured["interval"][0]
+    assert width == pytest.approx(own.high - own.low), "the interval is the other side's own"
 
 
 @pytest.mark.parametrize(("needed", "bound"), [(0.05, 0.0), (-0.02, -0.02)])

@@ -1,0 +1,83 @@
+"""How the laptop scale was chosen: what each criterion asks for, by setting."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from memlab.report.claims import Expected
+from memlab.report.collect import Row
+from memlab.report.plotting import STYLE, save
+
+# Model, metric, the criterion's bound, and whether the value must be above it.
+CRITERIA = {
+    "autoencoder": ("autoencoder", "token_accuracy", 0.99, True),
+    "trainable": ("trainable", "token_accuracy", 0.90, True),
+    "trainable,\nfree-running": ("trainable", "free_running_token_accuracy", 0.80, True),
+    "blank copy": ("blank_copy", "token_accuracy", 0.80, True),
+    "direct copy": ("direct_copy", "token_accuracy", 0.90, False),
+}
+MODELS = {model for model, *_ in CRITERIA.values()}
+MET, MISSED = "#CDE7DA", "#F6D5C3"
+
+
+def draw(rows: list[Row], expected: Expected, path: Path) -> None:
+    """Write the figure to `path` (.png), with .svg and .pdf beside it: a table per architecture."""
+    settings = _settings(rows, expected)
+    architectures = sorted({row["architecture"] for row in rows})
+    with rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(1.6 + 4.0 * len(architectures), 1.1 + 0.24 * len(settings)), layout="constrained")
+        for axis, architecture in zip(
+            figure.subplots(1, len(architectures), squeeze=False)[0], architectures, strict=True
+        ):
+            _table(axis, [row for row in rows if row["architecture"] == architecture], settings)
+            axis.set_title(architecture, pad=26)
+        figure.suptitle("Token accuracy (%), means over tuning seeds; green: the criterion is met", fontsize=9)
+        save(figure, path)
+
+
+def _settings(rows: list[Row], expected: Expected) -> dict[str, str]:
+    """Return the settings that every model of CRITERIA ran at, in order, with their labels."""
+    ran = {row["arm"] for row in rows}
+    labels: dict[str, str] = {}
+    for arm, about in expected["arms"].items():
+        model, _, setting = arm.partition("__")
+        if model == "trainable" and all(f"{name}__{setting}" in ran for name, *_ in CRITERIA.values()):
+            labels[setting] = about["label"].partition(", ")[2]
+    return labels
+
+
+def _table(axis: Axes, rows: list[Row], settings: dict[str, str]) -> None:
+    for line, setting in enumerate(settings):
+        for column, (model, metric, bound, above) in enumerate(CRITERIA.values()):
+            own = [row for row in rows if row["arm"] == f"{model}__{setting}"]
+            if not own:
+                continue
+            value = float(np.mean([row[metric] for row in own]))
+            met = value >= bound if above else value <= bound
+            axis.add_patch(_cell(column, line, MET if met else MISSED))
+            axis.text(column, line, f"{100 * value:.1f}", ha="center", va="center", fontsize=7)
+        minutes = _minutes([row for row in rows if row["arm"] in {f"{model}__{setting}" for model in MODELS}])
+        axis.text(len(CRITERIA), line, f"{minutes:.1f}", ha="center", va="center", fontsize=7)
+    bounds = [f"{name}\n{'≥' if above else '≤'} {100 * bound:.0f}" for name, (*_, bound, above) in CRITERIA.items()]
+    axis.set_xticks(range(len(CRITERIA) + 1), [*bounds, "minutes\nper seed"], fontsize=7)
+    axis.xaxis.tick_top()
+    axis.set_yticks(range(len(settings)), list(settings.values()))
+    axis.tick_params(length=0)
+    axis.set_xlim(-0.5, len(CRITERIA) + 0.5)
+    axis.set_ylim(len(settings) - 0.5, -0.5)
+    for side in axis.spines.values():
+        side.set_visible(False)
+
+
+def _minutes(rows: list[Row]) -> float:
+    """Return the training time per seed; the models of a setting share the autoencoder's stage."""
+    stages = {stage["run"]: stage["seconds"] for row in rows for stage in row["stages"]}
+    return sum(stages.values()) / 60 / max(1, len({row["seed"] for row in rows}))
+
+
+def _cell(column: int, line: int, colour: str) -> Rectangle:
+    return Rectangle((column - 0.47, line - 0.44), 0.94, 0.88, color=colour, linewidth=0)
