@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from memlab.report.claims import Expected
 from memlab.report.collect import Row
+from memlab.report.expected import Expected
 from memlab.report.plotting import STYLE, save
 
 # Model, metric, the criterion's bound, and whether the value must be above it.
@@ -40,14 +40,10 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
 
 
 def _settings(rows: list[Row], expected: Expected) -> dict[str, str]:
-    """Return the settings that every model of CRITERIA ran at, in order, with their labels."""
+    """Return the settings whose autoencoder ran, in order, with their labels."""
     ran = {row["arm"] for row in rows}
-    labels: dict[str, str] = {}
-    for arm, about in expected["arms"].items():
-        model, _, setting = arm.partition("__")
-        if model == "trainable" and all(f"{name}__{setting}" in ran for name, *_ in CRITERIA.values()):
-            labels[setting] = about["label"].partition(", ")[2]
-    return labels
+    labels = {arm: about["label"].partition(", ")[2] for arm, about in expected["arms"].items() if arm in ran}
+    return {arm.partition("__")[2]: label for arm, label in labels.items() if arm.startswith("autoencoder__")}
 
 
 def _table(axis: Axes, rows: list[Row], settings: dict[str, str]) -> None:
