@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from memlab.report.claims import Expected
 from memlab.report.collect import Row
+from memlab.report.expected import Expected
 from memlab.report.layout import standard_figures
 from memlab.report.plotting import Panel
 

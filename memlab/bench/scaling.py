@@ -76,14 +76,15 @@ def _draw(groups: list[tuple[str, list[Row]]], picture: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator
 
-    from memlab.report.plotting import COLOURS, STYLE, save
+    from memlab.report.colours import COLOURS
+    from memlab.report.plotting import STYLE, save
 
     with rc_context(STYLE):
         figure = Figure(figsize=(2.6 * len(groups), 4.6), layout="constrained")
         grid = figure.subplots(2, len(groups), squeeze=False)
         for column, (varied, rows) in enumerate(groups):
             for axis, (key, unit, name) in zip(grid[:, column], QUANTITIES, strict=True):
-                for colour, (label, line) in zip(COLOURS[1:], lines_of(rows).items(), strict=False):
+                for colour, (label, line) in zip(list(COLOURS.values())[1:], lines_of(rows).items(), strict=False):
                     for prefix, side, style in SIDES:
                         values = [row[prefix + key] / unit for row in line]
                         sizes = [row[varied] for row in line]

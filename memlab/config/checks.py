@@ -22,7 +22,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 # The scale's come first: others are made from them, and the message should have the key that was typed.
 POSITIVE = (
     *(f"scale.{key}" for key in ("width", "encoder_width", "decoder_width", "matched_width", "layers", "taps")),
-    *(f"scale.{key}" for key in ("chunks", "chunk_length", "vocab", "batch_size", "encoder_batch_size", "longer")),
+    *(
+        f"scale.{key}"
+        for key in ("chunks", "chunk_length", "vocab", "batch_size", "encoder_batch_size", "longer", "longest")
+    ),
     "architecture.memories",
     "architecture.compression",
     *(f"trainer.{key}" for key in ("batch_size", "accumulate", "devices", "nodes", "log_every")),

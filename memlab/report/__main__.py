@@ -14,9 +14,9 @@ from memlab.config import paths
 from memlab.errors import UserError, fail
 from memlab.progress import console
 from memlab.report import Report, committed, committed_rows, publish
-from memlab.report.claims import REFUTED, UNDECIDED, UNMEASURED
 from memlab.report.collect import Point, is_finished
 from memlab.report.of_sweep import NothingFinishedError, find_points, make_committed_report, make_sweep_report
+from memlab.report.verdict import REFUTED, UNDECIDED, UNMEASURED
 from memlab.storage.caches import keep_caches_in
 
 if TYPE_CHECKING:

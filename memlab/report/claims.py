@@ -6,13 +6,11 @@ from typing import Any
 
 from memlab.report.collect import Row
 from memlab.report.correction import holm
-from memlab.report.expected import Claim, Expected, arms_of, load_expected
+from memlab.report.expected import Claim, arms_of
+from memlab.report.power import seeds_needed
 from memlab.report.side import Side, Unmeasurable
 from memlab.report.uncertainty import ALPHA, LEVEL, Estimate, difference, estimate
-
-__all__ = ["HOLDS", "REFUTED", "UNDECIDED", "UNMEASURED", "Claim", "Expected", "evaluate", "load_expected"]
-
-HOLDS, UNDECIDED, REFUTED, UNMEASURED = "holds", "undecided", "does not hold", "not measured"
+from memlab.report.verdict import HOLDS, REFUTED, UNDECIDED, UNMEASURED, judge
 
 Verdict = dict[str, Any]
 
@@ -31,7 +29,8 @@ def evaluate(claims: Sequence[Claim], rows: Sequence[Row]) -> list[Verdict]:
     here. holds_after_holm: whether the claim holds by the adjusted p, too. All three are None if a pair of arms is not
     measured.
     measured: the difference, and the margin by which it exceeds `smallest_effect`, also in standard errors over seeds
-    (`difference_se`, `margin_se`; None with one seed).
+    (`difference_se`, `margin_se`; None with one seed). `seeds_needed`: of a claim that is undecided over seeds, see
+    memlab/report/power.py.
     """
     verdicts = [_verdict(claim, own, name) for claim, own, name in _asked(claims, rows)]
     tested = [verdict for verdict in verdicts if verdict["p_value"] is not None]
@@ -53,22 +52,30 @@ def _asked(claims: Sequence[Claim], rows: Sequence[Row]) -> Iterator[tuple[Claim
                 yield claim, [row for row in rows if row.get("architecture") == name], f"{claim['id']}[{name}]"
 
 
+def pairs(claims: Sequence[Claim], rows: Sequence[Row]) -> Iterator[tuple[str, Claim, Side | float, Side | float]]:
+    """Yield every pair of a left and a right arm that the claims compare, with the name of its verdict."""
+    for claim, own, name in _asked(claims, rows):
+        for left in arms_of(claim["left"]):
+            for right in arms_of(claim["right"]):
+                yield name, claim, *_sides(_only(claim["left"], left), _only(claim["right"], right), own)
+
+
 def _verdict(claim: Claim, rows: Sequence[Row], name: str) -> Verdict:
     """Compare every pair of a left and a right arm; the claim is as good as the weakest pair."""
-    pairs = [
+    compared = [
         _compared(_only(claim["left"], left), _only(claim["right"], right), claim["smallest_effect"], rows)
         for left in arms_of(claim["left"])
         for right in arms_of(claim["right"])
     ]
-    weakest = min(pairs, key=_strength)
+    weakest = min(compared, key=_strength)
     measured = {key: value for key, value in weakest.items() if key not in ("holds", "verdict")}
     if weakest["holds"] is None:
-        reasons = dict.fromkeys(pair["reason"] for pair in pairs if pair["holds"] is None)
+        reasons = dict.fromkeys(pair["reason"] for pair in compared if pair["holds"] is None)
         measured["reason"] = "; ".join(reasons)
-    if len(pairs) > 1:
-        measured["pairs"] = pairs
+    if len(compared) > 1:
+        measured["pairs"] = compared
     # All pairs must hold, so the claim's test is as strong as the one with the largest p (intersection-union test).
-    p_values = [pair["p_value"] for pair in pairs]
+    p_values = [pair["p_value"] for pair in compared]
     return {
         "id": name,
         "text": claim["text"],
@@ -91,7 +98,7 @@ def _compared(left: Mapping[str, Any], right: Mapping[str, Any], needed: float, 
     """Return left - right with its interval, p-value and verdict; or the reason why there is none."""
     metric = left.get("metric") or right["metric"]  # a fixed value is in the other side's metric
     left, right = ({"metric": metric, **selector} for selector in (left, right))
-    sides = [_side(rows, selector) for selector in (left, right)]
+    sides = _sides(left, right, rows)
     about = {
         "left": _described(left, sides[0]),
         "right": _described(right, sides[1]),
@@ -115,8 +122,7 @@ def _compared(left: Mapping[str, Any], right: Mapping[str, Any], needed: float, 
 
 
 def _judged(found: Estimate, needed: float) -> dict[str, Any]:
-    bound = min(0.0, needed)
-    holds = bool(found.value >= needed and found.low >= bound)
+    verdict = judge(found, needed)
     return {
         "difference": found.value,
         "standard_error": found.standard_error,
@@ -125,11 +131,12 @@ def _judged(found: Estimate, needed: float) -> dict[str, Any]:
         "margin_se": _in_errors(found.value - needed, found.seed_error),
         "interval": [found.low, found.high],
         "level": LEVEL,
-        "p_value": found.p_value(bound),
+        "p_value": found.p_value(min(0.0, needed)),
         "method": found.method,
         "seeds": found.seeds,
-        "holds": holds,
-        "verdict": HOLDS if holds else UNDECIDED if found.high >= needed else REFUTED,
+        "seeds_needed": seeds_needed(found, needed) if verdict == UNDECIDED else None,
+        "holds": verdict == HOLDS,
+        "verdict": verdict,
     }
 
 
@@ -138,10 +145,12 @@ def _in_errors(value: float, error: float | None) -> float | None:
     return value / error if error is not None and error > 1e-12 else None
 
 
-def _side(rows: Sequence[Row], selector: Mapping[str, Any]) -> Side | float:
-    if "value" in selector:
-        return float(selector["value"])
-    return Side(_select(rows, selector), selector["metric"])
+def _sides(left: Mapping[str, Any], right: Mapping[str, Any], rows: Sequence[Row]) -> tuple[Side | float, Side | float]:
+    found = [
+        float(selector["value"]) if "value" in selector else Side(_select(rows, selector), selector["metric"])
+        for selector in (left, right)
+    ]
+    return found[0], found[1]
 
 
 def _described(selector: Mapping[str, Any], side: Side | float) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def dot_chart(axis: Axes, rows: list[Row], expected: Expected, panel: Panel, loo
             intervals |= _draw_interval(axis, own, panel.metric, y, look.colour)
             _draw_values(axis, own, panel.metric, y, look.colour, marker, filled)
             _draw_published(axis, expected, (architecture, arm, panel.metric), y)
-        axis.plot([], [], marker, color=GREY, markerfacecolor=GREY if filled else "white", label=architecture)
+        if len(architectures) > 1:
+            axis.plot([], [], marker, color=GREY, markerfacecolor=GREY if filled else "white", label=architecture)
     _finish(axis, panel, looks)
     axis.set_title("after training" + (", 95 % intervals" if intervals else ""))
 
@@ -58,7 +59,7 @@ def _draw_values(axis: Axes, rows: list[Row], metric: str, y: float, colour: str
     face = colour if filled else "white"
     axis.plot(shown(mean, metric), y, marker, color=colour, markerfacecolor=face, markersize=5)
     at_the_right = axis.get_yaxis_transform()
-    axis.text(1.02, y, number(mean, metric), transform=at_the_right, va="center_baseline", fontsize=7)
+    axis.text(1.02, y, number(mean, metric), transform=at_the_right, va="center_baseline", fontsize=8)
 
 
 def _draw_published(axis: Axes, expected: Expected, what: tuple[str, str, str], y: float) -> None:
@@ -69,6 +70,8 @@ def _draw_published(axis: Axes, expected: Expected, what: tuple[str, str, str], 
 
 def _finish(axis: Axes, panel: Panel, looks: dict[str, Look]) -> None:
     axis.set_yticks(range(len(looks)), [look.label for look in looks.values()])
+    for tick, look in zip(axis.get_yticklabels(), looks.values(), strict=True):
+        tick.set_color(look.colour)
     axis.set_ylim(len(looks) - 0.5, -0.5)
     limits = panel.limits or ((0, 100) if is_share(panel.metric) else None)
     if limits is not None:

@@ -1,7 +1,10 @@
 """expected.yaml: what an experiment claims, written before it is run.
 
+    title: ...
+    message: "{blank_copy} of the tokens right, not {direct_copy}"   # the figure's title, with the arms' means
+    headline: {metric: token_accuracy, arms: [blank_copy, direct_copy]}   # the numbers to quote first
     arms:
-      blank_copy: {label: blank copy}
+      blank_copy: {label: blank copy, short: blank, colour: blue}   # short: beside a curve; curve: false draws none
     claims:
       - id: blank_copy_beats_direct_copy
         text: ...
@@ -32,12 +35,14 @@ from typing import Any
 import yaml
 
 from memlab.errors import UserError
+from memlab.report.colours import COLOURS
 
 Expected = dict[str, Any]
 Claim = dict[str, Any]
 
 _KEYS = {"id", "text", "source", "left", "right", "smallest_effect"}
 _OPTIONAL = {"architectures"}
+_ARM = {"label", "short", "colour", "curve"}
 _PUBLISHED = {"arm", "architecture", "metric", "value", "source"}
 
 
@@ -45,8 +50,9 @@ def load_expected(path: Path) -> Expected:
     """Read and check an experiment's expected.yaml.
 
     Raises:
-        UserError: the file is missing or is not YAML; a claim or a published value lacks a key, has an unknown one or
-            names an arm that `arms` lacks; a claim names an architecture on one side only.
+        UserError: the file is missing or is not YAML; an arm has an unknown key or colour; a claim or a published value
+            lacks a key, has an unknown one or names an arm that `arms` lacks; a claim names an architecture on one side
+            only.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: an experiment states its claims there before it is run")
@@ -57,6 +63,14 @@ def load_expected(path: Path) -> Expected:
     for key in ("arms", "claims"):
         if key not in expected:
             raise UserError(f"{path} has no `{key}`")
+    for arm, about in expected["arms"].items():
+        if unknown := sorted(set(about) - _ARM):
+            raise UserError(f"{path}, arm {arm}: unknown keys {unknown}; choose among {sorted(_ARM)}")
+        if "colour" in about and about["colour"] not in COLOURS:
+            raise UserError(f"{path}, arm {arm}: unknown colour {about['colour']}; choose among {', '.join(COLOURS)}")
+    headline = expected.get("headline")
+    if headline is not None and (strangers := [arm for arm in headline["arms"] if arm not in expected["arms"]]):
+        raise UserError(f"{path}, headline: {strangers} not among the arms {sorted(expected['arms'])}")
     seen: set[str] = set()
     for claim in expected["claims"]:
         _check_claim(claim, expected["arms"], path)

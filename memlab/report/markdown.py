@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from memlab.report.report import Report, origins, seconds
-from memlab.report.tables import summary, verdicts
+from memlab.report.tables import along_training, headline, summary, verdicts
 from memlab.report.units import PUBLISHED
 
 _NUMBERS = (
@@ -25,15 +25,27 @@ _MULTIPLE = (
     " 0.025. p (Holm) is adjusted for the {tested} claims tested here, and *after Holm* says whether the claim holds"
     " with p (Holm) ≤ 0.025, too: then the chance that any of them passes its test by luck is at most 2.5 %."
 )
+_POWER = (
+    "Seeds to decide: how many seeds would settle an undecided claim with a chance of 80 %, if the difference and its"
+    " spread over seeds are those measured."
+)
+_ALONG = (
+    "The difference on validation windows after a third, two thirds and the whole of both arms' last stages, with the"
+    " verdict that it would have there. Trend: whether the second half of the stage moved the difference *towards* the"
+    " claim or *away* from it (95 % interval over seeds), else *level*. The learning rate falls to zero at the end of a"
+    " stage, so an earlier point is not where a shorter stage would have ended."
+)
 
 
 def markdown(report: Report, pictures: Sequence[str]) -> str:
     """Return the content of report.md; `pictures` are names of files beside it."""
     arms = summary(report, report.metrics)
+    along = along_training(report)
     tested = sum(claim.get("p_value") is not None for claim in report.claims)
     parts = [
         f"# {report.experiment}, scale {report.scale}",
         str(report.expected.get("title", "")),
+        f"In short: {short}." if (short := headline(report)) else "",
         f"```\n{report.command}\n```",
         "## Arms",
         _table(arms),
@@ -43,7 +55,11 @@ def markdown(report: Report, pictures: Sequence[str]) -> str:
         _table(verdicts(report)),
         _CLAIMS,
         _MULTIPLE.format(tested=tested) if tested else "",
+        _POWER if any(claim["measured"].get("seeds_needed") for claim in report.claims) else "",
         "\n".join(f"- `{claim['id']}` ({claim['source']}): {claim['text']}" for claim in report.expected["claims"]),
+        "## Claims along training" if len(along) > 1 else "",
+        _table(along) if len(along) > 1 else "",
+        _ALONG if len(along) > 1 else "",
         f"Not finished: {'; '.join(report.unfinished)}." if report.unfinished else "",
         "## Provenance" if report.rows else "",
         _table(_provenance(report)) if report.rows else "",

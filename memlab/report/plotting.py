@@ -1,25 +1,27 @@
 """What all figures share: style, the look of an arm, and how a figure is saved."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from memlab.report.collect import Row
+from memlab.report.colours import COLOURS
 from memlab.report.expected import Expected
+from memlab.report.units import shown, unit
 
-# Okabe and Ito's colours, which people with any common colour blindness can tell apart; grey replaces their yellow,
-# which is too pale for a line.
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#999999", "#882255")
-DASHES = ("-", "--", "-.", ":")
+DASHES = ("-", "--", ":")  # of arms of one colour
 MARKERS = ("o", "s", "^", "D")
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.size": 8,
-    "axes.titlesize": 9,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "figure.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -53,27 +55,54 @@ class Panel:
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn."""
+    """How an arm is drawn. short: its name beside a curve; curve: whether its curves are drawn."""
 
     label: str
+    short: str
     colour: str
     dash: str
+    curve: bool
 
 
 def looks_of(rows: list[Row], expected: Expected) -> dict[str, Look]:
-    """Return the looks of the arms in `rows`, in the order of expected.yaml; they do not depend on which arms ran."""
+    """Return the looks of the arms in `rows`, in the order of expected.yaml; they do not depend on which arms ran.
+
+    An arm of expected.yaml may have a `colour` of COLOURS (else they take turns), a `short` name, and `curve: false`.
+    """
     names = list(expected["arms"])
     names += sorted({row["arm"] for row in rows} - set(names))
     present = {row["arm"] for row in rows}
-    return {
-        arm: Look(
-            expected["arms"].get(arm, {}).get("label", arm),
-            COLOURS[place % len(COLOURS)],
-            DASHES[place % len(DASHES)],
-        )
-        for place, arm in enumerate(names)
-        if arm in present
-    }
+    looks: dict[str, Look] = {}
+    for place, arm in enumerate(names):
+        about = expected["arms"].get(arm, {})
+        label = about.get("label", arm)
+        colour = COLOURS[about["colour"]] if "colour" in about else list(COLOURS.values())[place % len(COLOURS)]
+        curve = about.get("curve", True)
+        before = sum(look.colour == colour for look in looks.values() if look.curve)
+        dash = DASHES[before % len(DASHES)] if curve else DASHES[0]
+        looks[arm] = Look(label, about.get("short", label), colour, dash, curve)
+    return {arm: look for arm, look in looks.items() if arm in present}
+
+
+def message(rows: list[Row], expected: Expected, metric: str) -> str:
+    """Return the figure's title: `message` of expected.yaml with the means of the arms that it names in braces.
+
+    Where it has no message, or an arm that the message names has no run, the title is that of the experiment.
+    """
+    text = expected.get("message")
+    if text is None:
+        return str(expected.get("title", ""))
+    architectures = sorted({row["architecture"] for row in rows})
+    values: dict[str, str] = {}
+    for _, arm, *_ in Formatter().parse(text):
+        means = []
+        for architecture in architectures:
+            own = [row[metric] for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
+            if arm is not None and not own:
+                return str(expected.get("title", ""))
+            means += [f"{shown(math.fsum(own) / len(own), metric):.0f}"] if own else []
+        values |= {arm: " and ".join(means) + unit(metric)} if arm is not None else {}
+    return text.format(**values) + (f" ({' and '.join(f'{name}s' for name in architectures)})")
 
 
 def save(figure: Figure, path: Path) -> None:

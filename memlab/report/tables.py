@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from memlab.report.claims import REFUTED
+from memlab.report.along import courses
 from memlab.report.collect import Row
+from memlab.report.power import MOST
 from memlab.report.report import Report
-from memlab.report.side import Unmeasurable
+from memlab.report.side import SEEDS_FOR_T, Unmeasurable
 from memlab.report.uncertainty import estimate, seed_values, standard_error
 from memlab.report.units import PUBLISHED, number, title
+from memlab.report.verdict import REFUTED
 
 ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin", "after Holm")
 AFTER_HOLM = {True: "holds", False: "does not", None: "-"}
@@ -48,10 +50,36 @@ def summary(report: Report, metrics: Sequence[str]) -> list[list[str]]:
     return lines
 
 
+def headline(report: Report) -> str:
+    """Return the experiment's main numbers in one line: the arms of its `headline`, with half their 95 % intervals.
+
+    Empty if it names none. An arm without runs is left out; a number without an interval over seeds has none.
+    """
+    asked = report.expected.get("headline")
+    if asked is None:
+        return ""
+    metric, parts = asked["metric"], []
+    for architecture in dict.fromkeys(row.get("architecture") for row in report.rows):
+        values = []
+        for arm in asked["arms"]:
+            rows = [row for row in report.rows if (row.get("architecture"), row.get("arm")) == (architecture, arm)]
+            found = seed_values(rows, metric)
+            if not len(found):
+                continue
+            text = f"{report.expected['arms'][arm].get('label', arm)} {number(float(found.mean()), metric)}"
+            if len(found) >= SEEDS_FOR_T:
+                interval = estimate(rows, metric)
+                text += f" ± {number((interval.high - interval.low) / 2, metric)}"
+            values.append(text)
+        if values:
+            parts.append(f"{architecture}s: {', '.join(values)}")
+    return f"{title(metric)}; {'; '.join(parts)}" if parts else ""
+
+
 def verdicts(report: Report) -> list[list[str]]:
     """Return the claims table, header first. Verdicts of older committed results have no p-values."""
     header = ["claim", "verdict", "left", "right", "difference", "needed", "margin", "p", "p (Holm)", "after Holm"]
-    lines = [[*header, "how"]]
+    lines = [[*header, "seeds to decide", "how"]]
     for claim in report.claims:
         measured = claim["measured"]
         metric = measured["left"]["metric"]
@@ -66,7 +94,25 @@ def verdicts(report: Report) -> list[list[str]]:
         needed = f"≥ {number(measured['smallest_effect'], metric, signed=True)}"
         tests = [_p_value(claim.get(key)) for key in ("p_value", "p_holm")]
         corrected = AFTER_HOLM[claim.get("holds_after_holm")]
-        lines.append([claim["id"], claim["verdict"], *sides, change, needed, margin, *tests, corrected, how])
+        seeds = _seeds_needed(measured.get("seeds_needed"))
+        lines.append([claim["id"], claim["verdict"], *sides, change, needed, margin, *tests, corrected, seeds, how])
+    return lines
+
+
+def along_training(report: Report) -> list[list[str]]:
+    """Return the table of claims along training, header first: a line per pair of arms that has validations."""
+    header = ["claim", "left", "right", "difference at 1/3", "at 2/3", "at the end", "second half", "trend"]
+    lines = [[*header, "sign changes at step"]]
+    for course in courses(report.expected["claims"], report.rows):
+        thirds = [max(0, round(len(course.found) * part / 3) - 1) for part in (1, 2, 3)]
+        values = [
+            f"{number(course.found[place].value, course.metric, signed=True)}, {course.verdicts[place]}"
+            for place in thirds
+        ]
+        change = course.second_half
+        grown = "-" if change is None else number(change.value, course.metric, signed=True)
+        sign = "-" if course.sign_changes is None else f"{course.sign_changes:,}"
+        lines.append([course.claim, course.left, course.right, *values, grown, course.trend, sign])
     return lines
 
 
@@ -112,6 +158,10 @@ def _value(rows: Sequence[Row], metric: str) -> str:
 def _side(side: dict[str, Any]) -> str:
     names = " ".join(str(side[key]) for key in ("arm", "architecture") if key in side)
     return names if side["value"] is None else f"{names} {number(side['value'], side['metric'])}".strip()
+
+
+def _seeds_needed(seeds: int | None) -> str:
+    return "-" if seeds is None else f"> {MOST:,}" if seeds > MOST else str(seeds)
 
 
 def _p_value(value: float | None) -> str:

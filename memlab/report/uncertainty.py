@@ -108,9 +108,14 @@ def _from_fixed(side: Side, fixed: float, sign: int) -> Estimate:
     seeds = _seeds(side)
     values = sign * (side.values(seeds) - fixed)
     if len(seeds) >= SEEDS_FOR_T:
-        return _t_interval(values, seeds, f"t interval over {len(seeds)} seeds")
+        return over_seeds(values, seeds)
     draws = sign * (draws_of(side, seeds) - fixed)
     return _from_draws(values.mean(), draws, seeds, "bootstrap over evaluation windows", standard_error(values))
+
+
+def over_seeds(values: Floats, seeds: list[int]) -> Estimate:
+    """Return the mean of one value per seed, with its t interval. Three seeds or more."""
+    return _t_interval(values, seeds, f"t interval over {len(seeds)} seeds")
 
 
 def _t_interval(values: Floats, seeds: list[int], method: str) -> Estimate:

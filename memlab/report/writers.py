@@ -22,6 +22,7 @@ from memlab.report.report import Report, as_dict
 from memlab.storage.files import write_atomic
 
 FIGURE = "figure.png"
+CLAIMS_FIGURE = "figure_claims.png"
 
 
 class Writer(Protocol):
@@ -53,7 +54,7 @@ class Csv:
 
 @dataclass(frozen=True)
 class Figures:
-    """The pictures that the experiment's figure.py draws, as <picture><ending><suffix>; none without rows."""
+    """The pictures of the experiment's figure.py and of its claims, as <picture><ending><suffix>; none without rows."""
 
     ending: str = ""
     suffixes: tuple[str, ...] = (".png", ".svg", ".pdf")
@@ -61,10 +62,13 @@ class Figures:
     def write(self, report: Report, folder: Path) -> list[Path]:
         if not report.rows:
             return []
+        from memlab.report.claims_figure import draw_claims  # matplotlib: where there is something to draw
+
         module = _module(source(report.experiment) / "figure.py", report.experiment)
         written = []
         with tempfile.TemporaryDirectory(dir=folder, prefix=".figure-") as temporary:
             module.draw(report.rows, report.expected, Path(temporary) / FIGURE)
+            draw_claims(report.rows, report.expected, Path(temporary) / CLAIMS_FIGURE)
             for file in sorted(Path(temporary).iterdir()):
                 if file.suffix in self.suffixes:
                     written.append(folder / f"{file.stem}{self.ending}{file.suffix}")

@@ -60,6 +60,15 @@ def test_tables_are_the_published_ones(objective: Objective, expected: list[tupl
     assert made == expected
 
 
+def test_combined_training_may_hide_what_it_copies() -> None:
+    objective, shown = Combined(**IDS, blank_copy=True), Combined(**IDS)
+    clm, copy = drawn(objective, draw=Draw(0.5, torch.Generator()))
+    assert (text(copy.inputs_BCL[0]), text(copy.labels_BCL[0])) == ("x0 x1 x2 x3 | # # # _", ". . . . | . . . x3")
+    assert torch.equal(clm.inputs_BCL, drawn(shown)[0].inputs_BCL)
+    for hidden, plain in zip(drawn(objective), drawn(shown), strict=True):
+        assert torch.equal(hidden.inputs_BCL, plain.inputs_BCL), "evaluation shows the tokens"
+
+
 @pytest.mark.parametrize("objective", [objective for objective, _ in PUBLISHED], ids=lambda value: value.name)
 def test_rows_are_laid_out_independently(objective: Objective) -> None:
     size = objective.window(Layout(2, 4))

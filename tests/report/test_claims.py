@@ -9,8 +9,9 @@ import yaml
 from scipy import stats
 
 from memlab.config import paths
-from memlab.report.claims import evaluate, load_expected
+from memlab.report.claims import evaluate
 from memlab.report.collect import Point, collect
+from memlab.report.expected import load_expected
 from memlab.report.uncertainty import estimate
 
 MakePoint = Callable[..., Point]

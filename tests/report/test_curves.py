@@ -60,7 +60,7 @@ def test_a_panel_may_name_the_metric_of_curves_by_arm() -> None:
     curves = {"a": "token_accuracy", "b": "clm/token_accuracy"}
     panel = Panel("clm/token_accuracy", "next-token accuracy", curves=curves)
     axis = Figure().subplots()
-    looks = {arm: Look(arm, "#000000", "-") for arm in "abc"}
+    looks = {arm: Look(arm, arm, "#000000", "-", True) for arm in "abc"}
     assert draw_curves(axis, rows, panel, looks, "steps") == 1
     drawn = {
         line.get_label(): list(line.get_ydata()) for line in axis.lines if not str(line.get_label()).startswith("_")

@@ -1,7 +1,7 @@
 """Figures show every arm, number and published value, and no label lies on another."""
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from memlab.config import paths
 from memlab.report.collect import Row
+from memlab.report.colours import COLOURS
+from memlab.report.curves import spread
 from memlab.report.dots import dot_chart
+from memlab.report.expected import load_expected
 from memlab.report.layout import cost_figure, results_figure, standard_figures
-from memlab.report.plotting import STYLE, Panel, looks_of
+from memlab.report.plotting import STYLE, Panel, looks_of, message
 from memlab.report.units import PUBLISHED
 from tests.report.test_curves import stage
 
@@ -54,6 +58,7 @@ def texts(figure: Figure) -> list[Text]:
     FigureCanvasAgg(figure).draw()
     shown = [axis for axis in figure.axes if axis.get_visible()]
     found = [text for axis in shown for text in (*axis.texts, axis.title, axis.xaxis.label, axis.yaxis.label)]
+    found += [figure._suptitle] if figure._suptitle else []  # type: ignore[attr-defined]
     found += [text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
     found += [label for axis in shown for label in axis.get_yticklabels() if axis.get_yticks().size]
     return [text for text in found if text.get_text()]
@@ -64,7 +69,8 @@ def texts(figure: Figure) -> list[Text]:
 @pytest.mark.parametrize("make", [cost_figure, results_figure])
 def test_no_text_lies_on_another_or_outside(make: Any, architectures: tuple[str, ...], seeds: int) -> None:
     figure = make(rows(architectures, seeds), expected(), (ACCURACY, LOSS))
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+    # Text's own extent: an annotation's has the line that leads to it, too.
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]
     for (one, box), (other, second) in combinations(boxes, 2):
         assert not box.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies on {other!r}"
     for name, box in boxes:
@@ -112,7 +118,45 @@ def test_an_arm_looks_the_same_whichever_others_are_there() -> None:
     assert len({(look.colour, look.dash) for look in looks.values()}) == len(looks)
 
 
+def test_an_arm_has_the_colour_that_its_page_gives() -> None:
+    arms: dict[str, Any] = {
+        "arm0": {"colour": "blue", "short": "zero"},
+        "arm1": {"colour": "blue", "curve": False},
+        "arm2": {"colour": "blue"},
+    }
+    looks = looks_of(rows(("mixer",), 1), {"arms": arms})
+    blue = [(looks[arm].colour, looks[arm].dash, looks[arm].short, looks[arm].curve) for arm in arms]
+    assert [look[0] for look in blue] == [COLOURS["blue"]] * 3
+    assert [look[1:] for look in blue] == [("-", "zero", True), ("-", "arm1", False), ("--", "arm2", True)]
+
+
+def test_colours_are_few_and_an_arm_has_the_same_one_everywhere() -> None:
+    found: dict[str, set[str]] = {}
+    for path in sorted(paths.experiments().glob("*/expected.yaml")):
+        arms = load_expected(path)["arms"]
+        assert len({about.get("colour") for about in arms.values()}) <= 8
+        for arm, about in arms.items():
+            found.setdefault(arm, set()).add(about.get("colour", ""))
+    assert not {arm: colours for arm, colours in found.items() if len(colours) > 1}
+
+
+def test_the_title_tells_what_came_out() -> None:
+    both = rows(("mixer", "transformer"), 1)
+    told = expected(title="the experiment", message="{arm0} of the tokens, not {arm2}")
+    assert message(both, told, "token_accuracy") == "99 and 99% of the tokens, not 79 and 79% (mixers and transformers)"
+    assert message(rows(("mixer",), 1), told, "token_accuracy") == "99% of the tokens, not 79% (mixers)"
+    some = [row for row in both if row["arm"] != "arm2"]
+    assert message(some, told, "token_accuracy") == "the experiment"
+    assert message(both, expected(title="the experiment"), "token_accuracy") == "the experiment"
+
+
+def test_names_beside_lines_keep_their_order_and_clear_of_each_other() -> None:
+    places = spread([0.1, 0.5, 0.52, 0.53, 0.95], [0.1] * 5)
+    assert places == pytest.approx([0.1, 0.5167 - 0.1, 0.5167, 0.5167 + 0.1, 0.95], abs=1e-3)
+    assert all(after - before >= 0.1 - 1e-9 for before, after in pairwise(spread([0.5] * 4 + [0.6], [0.1] * 5)))
+
+
 def test_the_cost_figure_tells_its_axes_and_what_its_bands_are() -> None:
     written = " ".join(text.get_text() for text in texts(cost_figure(rows(("mixer",), 3), expected(), (ACCURACY,))))
-    for part in ("(millions)", "(minutes)", "decoder's stages", "bands: from the least to the greatest seed", "(%)"):
+    for part in ("(millions)", "minutes of", "decoder's stages", "bands: from the least to the greatest seed", "(%)"):
         assert part in written

@@ -57,6 +57,7 @@ def test_committed_results_redraw_the_report_without_run_folders(
         results / name
         for name in (
             *("smoke.csv", "smoke.json", "figure_smoke.pdf", "figure_smoke.png"),
+            *("figure_claims_smoke.pdf", "figure_claims_smoke.png"),
             *("figure_cost_smoke.pdf", "figure_cost_smoke.png", "smoke.md"),
         )
     ]

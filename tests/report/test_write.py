@@ -72,7 +72,11 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
     assert "(figure.png)" in text and "(figure_cost.png)" in text
     assert {file.name for file in report.folder.iterdir()} == {
         *("report.json", "results.csv", "report.md"),
-        *(f"{name}{suffix}" for name in ("figure", "figure_cost") for suffix in (".png", ".svg", ".pdf")),
+        *(
+            f"{name}{suffix}"
+            for name in ("figure", "figure_claims", "figure_cost")
+            for suffix in (".png", ".svg", ".pdf")
+        ),
     }
 
 
