@@ -25,6 +25,8 @@ EXPERIMENTS = (
     "blank_copy",
     "copy_curriculum",
     "combined_objective",
+    "memory_placement",
+    "frozen_recovery",
 )
 
 

@@ -21,7 +21,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # The scale's come first: others are made from them, and the message should have the key that was typed.
 POSITIVE = (
-    *(f"scale.{key}" for key in ("width", "encoder_width", "decoder_width", "matched_width", "layers", "taps")),
+    *(
+        f"scale.{key}"
+        for key in ("width", "encoder_width", "decoder_width", "matched_width", "layers", "encoder_layers", "taps")
+    ),
     *(
         f"scale.{key}"
         for key in ("chunks", "chunk_length", "vocab", "batch_size", "encoder_batch_size", "longer", "longest")

@@ -48,11 +48,13 @@ class Subject:
 class Result:
     """What a measure found.
 
-    metrics: {table: {name: number}}; windows: {table: {sum's name: a number per window}}; samples: rows of text.
+    metrics: {table: {name: number}}; windows, places: {table: {sum's name: a number per window, per place in the
+    chunk}}; samples: rows of text.
     """
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    places: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     samples: list[dict[str, str]] = field(default_factory=list)
 
 

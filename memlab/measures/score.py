@@ -15,13 +15,14 @@ class Score(Measure):
     """Cross-entropy (nats), token accuracy and entropy ratio; bits per byte where the scored tokens are text.
 
     bits_per_byte_with_memory also pays for the stored memories: a scored token pays 1/L of its chunk's memory.
-    Sums per window: "loss" (nats), "correct" and "count" (tokens).
+    Sums per window, and per place in the chunk: "loss" (nats), "correct" and "count" (tokens).
     """
 
     name = "score"
 
     def __call__(self, subject: Subject) -> Result:
         sums: dict[str, dict[str, list[Tensor]]] = {}
+        by_place: dict[str, Tensor] = {}
         for tokens_BT in subject.batches(self.windows):
             _, of_batch = subject.objective.losses(subject.model, tokens_BT, subject.layout)
             for table in subject.objective.tables(tokens_BT, subject.layout):
@@ -32,6 +33,9 @@ class Score(Measure):
                     "count": scored.count_R,
                     "bytes": subject.scored_bytes(table.labels_BCL),
                 }
+                if scored.by_place_3L is not None:
+                    before = by_place.get(table.name, 0)
+                    by_place[table.name] = before + scored.by_place_3L.cpu().double()
                 of_table = sums.setdefault(table.name, {name: [] for name in values})
                 for name, value in values.items():
                     of_table[name].append(value.cpu())
@@ -45,6 +49,10 @@ class Score(Measure):
                     "count": of["count"].tolist(),
                 }
                 for table, of in joined.items()
+            },
+            places={
+                table: dict(zip(("loss", "correct", "count"), of_3L.tolist(), strict=True))
+                for table, of_3L in by_place.items()
             },
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from memlab.objectives.table import IGNORE, Table
 
@@ -15,11 +16,15 @@ FEWEST_ROWS = 256
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the scored tokens of each window, detached: nats, tokens predicted right, tokens."""
+    """Sums over the scored tokens of each window, detached: nats, tokens predicted right, tokens.
+
+    by_place_3L: the same three over all windows, by the token's place in its chunk; None where no place is scored.
+    """
 
     loss_R: Tensor
     correct_R: Tensor
     count_R: Tensor
+    by_place_3L: Tensor | None = None
 
 
 def score(head: nn.Linear, hidden_BnLD: Tensor, table: Table, shift: int) -> tuple[Tensor, Sums]:
@@ -32,9 +37,10 @@ def score(head: nn.Linear, hidden_BnLD: Tensor, table: Table, shift: int) -> tup
     scored = labels != IGNORE
     count_R = scored.flatten(1).sum(1)
     mean, loss, correct = head_loss(head, hidden_BnLD[:, :, :end].flatten(0, 2), labels.flatten())
-    loss_R = loss.view(labels.shape).flatten(1).sum(1)
-    correct_R = correct.view(labels.shape).flatten(1).sum(1)
-    return mean, Sums(loss_R, correct_R, count_R)
+    loss, correct = loss.view(labels.shape), correct.view(labels.shape)
+    by_place = torch.stack([of.sum((0, 1), dtype=torch.float32) for of in (loss, correct, scored)])
+    loss_R, correct_R = (of.flatten(1).sum(1) for of in (loss, correct))
+    return mean, Sums(loss_R, correct_R, count_R, F.pad(by_place, (shift, 0)))
 
 
 def head_loss(head: nn.Linear, hidden_PD: Tensor, labels_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,22 +7,24 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from memlab.errors import UserError
 from memlab.storage.run_folder import RunFolder
 
-# A row holds what a line of results.csv says, and two keys that stay out of it:
+# A row holds what a line of results.csv says, and three keys that stay out of it:
 #   windows  {place: {"correct": [...], "count": [...], "loss": [...], "data": hash, "window": tokens per window}}, one
 #            number per evaluation window (loss in nats, summed). A metric's place is what stands in front of its name:
 #            "" for token_accuracy, "clm" for clm/token_accuracy.
+#   places   {place: {"token_accuracy": [...], "cross_entropy": [...]}}, a number per place in the chunk, None where no
+#            token is scored. Rows that older versions committed have none.
 #   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions", "curve"}],
 #            oldest first; of: encoder or decoder. Rows that older versions committed lack commit ... versions here.
 # A decoder stage's curve holds its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...]}; a
 # metric has the row's name for it; steps, tokens and seconds count from the stage's own start. Numbers of curves have
 # six significant digits, the precision of committed results, so that both draw the same picture.
 Row = dict[str, Any]
-BULKY = ("windows", "stages")
+BULKY = ("windows", "places", "stages")
 COSTS = ("steps", "tokens", "seconds")
 
 
@@ -64,8 +66,16 @@ def collect(points: Iterable[Point]) -> list[Row]:
     return [_row(point) for point in points if is_finished(point)]
 
 
-def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return the metrics and the windows of a run's evaluation files, named as in a row.
+class Evaluated(NamedTuple):
+    """What a run's evaluation files hold, named as in a row."""
+
+    metrics: dict[str, float]
+    windows: dict[str, Any]
+    places: dict[str, Any]
+
+
+def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> Evaluated:
+    """Return what a run's evaluation files hold.
 
     evaluations: as in `Point`. A metric's name is the evaluation's prefix, the table's name if it is needed, the
     metric. The table's name is needed if the evaluation says so (`nested`), or if some evaluation by the same objective
@@ -83,6 +93,7 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple
     }
     metrics: dict[str, float] = {}
     windows: dict[str, Any] = {}
+    places: dict[str, Any] = {}
     for asked, content in contents:
         for table, values in content["metrics"].items():
             needed = (asked["prefix"], _objective(content), table) in crowded
@@ -90,6 +101,8 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple
             if table in content["windows"]:
                 made_of = {key: content["settings"].get(key) for key in ("data", "window")}
                 windows[prefix.removesuffix("/")] = {**content["windows"][table], **made_of}
+            if table in content["places"]:
+                places[prefix.removesuffix("/")] = _by_place(content["places"][table])
             found = {prefix + name: value for name, value in values.items() if isinstance(value, int | float)}
             if twice := sorted(metrics.keys() & found.keys()):
                 raise UserError(
@@ -97,7 +110,7 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> tuple
                     " objective@evaluation.objective= or the stage's own objective"
                 )
             metrics |= found
-    return metrics, windows
+    return Evaluated(metrics, windows, places)
 
 
 def _row(point: Point) -> Row:
@@ -107,7 +120,7 @@ def _row(point: Point) -> Row:
     stages = [
         _stage(Path(stage), "decoder" if place >= first else "encoder") for place, stage in enumerate(point["stages"])
     ]
-    metrics, windows = evaluated(run, point.get("evaluations", []))
+    metrics, windows, places = evaluated(run, point.get("evaluations", []))
     return {
         **point["choices"],
         **metrics,
@@ -117,6 +130,7 @@ def _row(point: Point) -> Row:
         "hardware": _joined(stage["hardware"] for stage in stages),
         "run": run.path.name,
         "windows": windows,
+        "places": places,
         "stages": stages,
     }
 
@@ -150,6 +164,14 @@ def _curve(run: RunFolder) -> dict[str, list[float | None]]:
     return {name: [_rounded(entry.get(key)) for entry in entries] for name, key in columns.items()}
 
 
+def _by_place(sums: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = {}
+    for metric, key in (("token_accuracy", "correct"), ("cross_entropy", "loss")):
+        pairs = zip(sums[key], sums["count"], strict=True)
+        found[metric] = [_rounded(part / count) if count else None for part, count in pairs]
+    return found
+
+
 def _rounded(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
@@ -158,9 +180,13 @@ def _rounded(value: float | None) -> float | None:
 
 def _evaluation(run: RunFolder, file: str) -> dict[str, Any]:
     path = run.path / file
-    content = {"settings": {}, "windows": {}, **_read(path, lambda: run.read_evaluation(file))}
+    content = {"settings": {}, "windows": {}, "places": {}, **_read(path, lambda: run.read_evaluation(file))}
     tables = content.get("metrics")
-    parts = [tables, content["settings"], content["windows"], *(tables.values() if isinstance(tables, dict) else ())]
+    parts = [
+        tables,
+        *(content[key] for key in ("settings", "windows", "places")),
+        *(tables.values() if isinstance(tables, dict) else ()),
+    ]
     if not all(isinstance(part, dict) for part in parts):
         raise UserError(_damaged(path, "has no metrics by table"))
     return content

@@ -85,11 +85,11 @@ def draw_curves(
     axis.set_xlabel(COST_AXES[cost][1])
     axis.set_ylabel(with_unit(f"validation {panel.name}", panel.metric))
     if height is not None:
-        _name_lines(axis, ends, height)
+        name_lines(axis, ends, height)
     return most
 
 
-def _name_lines(axis: Axes, ends: list[tuple[float, float, Look]], height: float) -> None:
+def name_lines(axis: Axes, ends: list[tuple[float, float, Look]], height: float) -> None:
     """Write each arm's name at the right of the axes, level with its line's end but clear of the other names."""
     low, high = axis.get_ylim()
     right = axis.get_xlim()[1]

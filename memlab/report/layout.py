@@ -12,10 +12,9 @@ from memlab.report.collect import Row
 from memlab.report.curves import draw_curves, mean_curve
 from memlab.report.dots import dot_chart
 from memlab.report.expected import Expected
-from memlab.report.plotting import STYLE, Panel, looks_of, message, save
+from memlab.report.plotting import STYLE, WIDTH, Panel, looks_of, message, save
 
 COST_FIGURE = "figure_cost"
-WIDTH = 9.5  # of a figure, in inches: still readable at half size
 CURVES = 2.7  # least height of curves, in inches
 
 

@@ -143,7 +143,7 @@ def make_committed_report(*, experiment: str | None, name: str, folder: Path) ->
 def print_point(label: str, point: Point) -> None:
     """Print the result of a point that belongs to no experiment."""
     folder = point["folder"]
-    metrics, _ = evaluated(RunFolder.open(folder), point["evaluations"])
+    metrics = evaluated(RunFolder.open(folder), point["evaluations"]).metrics
     table = Table("metric", "value", title=f"{folder.name}, {label}", title_justify="left")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4g}")

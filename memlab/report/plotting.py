@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from memlab.report.collect import Row
 from memlab.report.colours import COLOURS
 from memlab.report.expected import Expected
-from memlab.report.units import shown, unit
+from memlab.report.units import is_share, number, shown
 
 DASHES = ("-", "--", ":")  # of arms of one colour
+WIDTH = 9.5  # of a figure, in inches: still readable at half size
 MARKERS = ("o", "s", "^", "D")
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -100,9 +101,13 @@ def message(rows: list[Row], expected: Expected, metric: str) -> str:
             own = [row[metric] for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
             if arm is not None and not own:
                 return str(expected.get("title", ""))
-            means += [f"{shown(math.fsum(own) / len(own), metric):.0f}"] if own else []
-        values |= {arm: " and ".join(means) + unit(metric)} if arm is not None else {}
+            means += [_short(math.fsum(own) / len(own), metric)] if own else []
+        values |= {arm: " and ".join(means) + ("%" if is_share(metric) else "")} if arm is not None else {}
     return text.format(**values) + (f" ({' and '.join(f'{name}s' for name in architectures)})")
+
+
+def _short(value: float, metric: str) -> str:
+    return f"{shown(value, metric):.0f}" if is_share(metric) else number(value, metric)
 
 
 def save(figure: Figure, path: Path) -> None:

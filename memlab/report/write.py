@@ -12,7 +12,7 @@ from memlab.report.claims import evaluate
 from memlab.report.collect import Point, Row, collect, is_finished, label
 from memlab.report.expected import load_expected
 from memlab.report.report import Report
-from memlab.report.writers import committed_writers, source, write_all
+from memlab.report.writers import committed_writers, figure_module, source, write_all
 from memlab.storage.files import read_json
 
 PLAIN = "laptop"  # pictures of the default scale are results/figure*; those of other results carry their name
@@ -39,6 +39,8 @@ def make_report(
     gone = {(label(point["choices"]), Path(point["folder"]).name) for point in missing}
     stand_ins = {label(row): row for row in kept if (label(row), row["run"]) in gone}
     rows = sorted([*collect(points), *stand_ins.values()], key=lambda row: _order(row, list(expected["arms"])))
+    derive = getattr(figure_module(experiment), "derive", None)
+    rows = rows if derive is None else derive(rows)
     unfinished = [name for point in missing if (name := label(point["choices"])) not in stand_ins]
     verdicts = evaluate(expected["claims"], rows)
     report = Report(experiment, scale, rows, verdicts, Path(folder), command, expected, unfinished)

@@ -23,6 +23,7 @@ from memlab.storage.files import write_atomic
 
 FIGURE = "figure.png"
 CLAIMS_FIGURE = "figure_claims.png"
+PLACES_FIGURE = "figure_places.png"
 
 
 class Writer(Protocol):
@@ -54,7 +55,7 @@ class Csv:
 
 @dataclass(frozen=True)
 class Figures:
-    """The pictures of the experiment's figure.py and of its claims, as <picture><ending><suffix>; none without rows."""
+    """The pictures of the experiment's figure.py, its claims and places, as <picture><ending><suffix>; rows only."""
 
     ending: str = ""
     suffixes: tuple[str, ...] = (".png", ".svg", ".pdf")
@@ -62,13 +63,16 @@ class Figures:
     def write(self, report: Report, folder: Path) -> list[Path]:
         if not report.rows:
             return []
-        from memlab.report.claims_figure import draw_claims  # matplotlib: where there is something to draw
+        # matplotlib is imported where there is something to draw.
+        from memlab.report.claims_figure import draw_claims
+        from memlab.report.places import draw_places
 
-        module = _module(source(report.experiment) / "figure.py", report.experiment)
+        module = figure_module(report.experiment)
         written = []
         with tempfile.TemporaryDirectory(dir=folder, prefix=".figure-") as temporary:
             module.draw(report.rows, report.expected, Path(temporary) / FIGURE)
             draw_claims(report.rows, report.expected, Path(temporary) / CLAIMS_FIGURE)
+            draw_places(report.rows, report.expected, Path(temporary) / PLACES_FIGURE)
             for file in sorted(Path(temporary).iterdir()):
                 if file.suffix in self.suffixes:
                     written.append(folder / f"{file.stem}{self.ending}{file.suffix}")
@@ -118,7 +122,9 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
-def _module(script: Path, experiment: str) -> ModuleType:
+def figure_module(experiment: str) -> ModuleType:
+    """Return the experiment's figure.py: `draw(rows, expected, path)`, and `derive(rows) -> rows` where it has one."""
+    script = source(experiment) / "figure.py"
     specification = importlib.util.spec_from_file_location(f"memlab_figure_{experiment}", script)
     assert specification is not None and specification.loader is not None, script
     module = importlib.util.module_from_spec(specification)

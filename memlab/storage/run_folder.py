@@ -8,7 +8,7 @@ runs/stages/<stage>-<fingerprint>/
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
-    evaluation-<measure>.json           {"settings", "metrics", "windows"}, by the stage's own objective on its own text
+    evaluation-<measure>.json           {"settings", "metrics", "windows", "places"}, by its own objective and text
     evaluation-<measure>-<hash>.json    the same by another objective or on another text
     samples.jsonl       {"text", "regenerated"}
     wandb.json          {"id"} of the stage's wandb run

@@ -40,7 +40,7 @@ def evaluate(job: Job) -> None:
                 job.folder.write_samples(result.samples)
             # Every table is named, so that a reader sees whether the objective has several.
             metrics = {name: result.metrics.get(name, {}) for name in subject.table_names()}
-            content = {"metrics": metrics, "windows": result.windows}
+            content = {"metrics": metrics, "windows": result.windows, "places": result.places}
             job.folder.write_evaluation(evaluation.file, evaluation.settings, content)
 
 

@@ -15,6 +15,8 @@ CURRICULUM = "+experiment=copy_curriculum arm=abrupt_curriculum"
 RETENTION = "+experiment=information_retention arm="
 INFORMATION = "+experiment=memory_information arm=probe_memory_clm"
 FIGURE_2 = "+experiment=causal_memory arm="
+RECOVERY = "+experiment=frozen_recovery arm=frozen_autoencoder_clm"
+PLACEMENT = "+experiment=memory_placement arm=variable_clm"
 
 # A point in a line; then a line per stage of it:
 # stage | encoder: width layers heads taps | decoder: the same | chunks length | lr batch steps warm-up | bridge
@@ -43,6 +45,14 @@ paper_figure_2 transformer {FIGURE_2}full_context
     clm         | -           | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
 paper_figure_2 transformer {FIGURE_2}recurrent
     clm         | -           | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
+paper_figure_2 transformer {PLACEMENT}
+    clm         | 256 16 4 -  | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
+paper_frozen_recovery mixer {RECOVERY}
+    autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
+    clm         | 1024 8 0 16 | 512 16 0 1  | 4 512 | 5e-4 128 200000 500  | -
+paper_frozen_recovery transformer {RECOVERY}
+    autoencoder | 1024 8 4 -  | 1024 8 4 -  | 1 512 | 4e-4 128 200000 500  | Unroll
+    clm         | 1024 8 4 -  | 512 16 4 -  | 4 512 | 2e-4 128 200000 500  | -
 paper_figure_4b mixer {INFORMATION}
     clm         | 512 16 0 8  | 1024 16 0 1 | 4 256 | 5e-4 128 200000 500  | -
     probe       | 512 16 0 8  | 512 16 0 8  | 1 256 | 5e-4 128 200000 5000 | Unroll

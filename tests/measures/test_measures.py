@@ -240,3 +240,19 @@ def test_the_recurrent_model_s_capacity_is_in_its_run_folder(chain: Any, tmp_pat
     run_chain([job], Workload())
     written = json.loads((job.folder.path / "evaluation-capacity.json").read_text())
     assert written["metrics"]["clm"]["capacity/memory_floats"] == 32
+
+
+def test_scores_are_also_summed_by_place_in_the_chunk() -> None:
+    result = Score(windows=5)(subject(Next(), Copy(**IDS)))
+    [(table, sums)] = result.places.items()
+    assert table == "copy" and sums["count"] == [0.0] + [10.0] * 5, (
+        "5 windows of 2 scored chunks; a chunk's first is not"
+    )
+    for name in ("loss", "correct", "count"):
+        assert sum(sums[name]) == pytest.approx(sum(result.windows["copy"][name]), rel=1e-5)
+    assert (
+        len(
+            Score(windows=5)(subject(Next("regenerate"), Autoencode(**IDS), Layout(1, 6))).places["autoencode"]["count"]
+        )
+        == 6
+    )
