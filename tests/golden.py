@@ -58,6 +58,18 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # name: (architec
             "architecture.encoder.stack.width=32",
         ),
     ),
+    "oracle-token": (BOTH, ("objective=clm", "model@curriculum.stages.main.model=oracle")),
+    "oracle-features-quantised": (
+        BOTH,
+        (
+            "objective=clm",
+            "model@curriculum.stages.main.model=oracle",
+            "curriculum.stages.main.model.way=features",
+            "architecture.compression=4",
+            "channel@architecture.channel=quantise",
+            "architecture.channel.bits=4",
+        ),
+    ),
     "taps": (("mixer",), ("objective=clm", "scale.taps=3", "scale.heads=2", "scale.embedding_std=1.0")),
     "read_layers": (BOTH, ("objective=copy", "architecture.encoder.read_layers=1", "encoder.skip=1")),
     "padded": (BOTH, ("objective=combined", "data.windows=padded", "data.max_bytes=100000")),

@@ -14,6 +14,7 @@ from memlab.models import (
     GeluMLP,
     MaskedMixing,
     MemoryModel,
+    OracleMemoryModel,
     RecurrentMemoryModel,
     RepeatBridge,
     RMSNorm,
@@ -93,6 +94,27 @@ def memory_model(
         memories=memories,
         slots=slots,
         fill=fill,
+    )
+
+
+def oracle(
+    kind: str,
+    *,
+    way: str = "token",
+    memories: int = 1,
+    encoder_width: int = WIDTH,
+    with_encoder: bool = True,
+    **more: Any,
+) -> OracleMemoryModel:
+    """more: of the encoder."""
+    return OracleMemoryModel(
+        encoder=encoder(kind, width=encoder_width, memories=memories, **more) if with_encoder else None,
+        decoder=decoder(kind),
+        vocab=VOCAB,
+        chunks=CHUNKS,
+        length=LENGTH,
+        memories=memories,
+        way=way,
     )
 
 

@@ -2,7 +2,6 @@
 
 from memlab.measures.base import Measure, Result, Subject
 from memlab.measures.metrics import Capacity as CapacityMetric
-from memlab.measures.score import FLOAT_BITS
 
 
 class Capacity(Measure):
@@ -32,6 +31,6 @@ class Capacity(Measure):
             memory_floats=subject.model.memory_floats,
             chunk_length=subject.layout.length,
             vectors=max(1, subject.model.memories),
-            bits_per_float=FLOAT_BITS,
+            bits_per_float=subject.model.float_bits,
             sync_on_compute=False,
         )

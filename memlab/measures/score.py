@@ -8,8 +8,6 @@ from torch import Tensor
 from memlab.measures.base import Measure, Result, Subject
 from memlab.measures.metrics import BitsPerByte, TableMetrics
 
-FLOAT_BITS = 32
-
 
 class Score(Measure):
     """Cross-entropy (nats), token accuracy and entropy ratio; bits per byte where the scored tokens are text.
@@ -69,7 +67,7 @@ def _metrics(sums: dict[str, Tensor], subject: Subject) -> dict[str, Any]:
     values["bits_per_byte"] = bits.compute().item()
     if subject.model.memory_floats:
         chunks = sums["count"].sum().item() / subject.layout.length
-        stored = chunks * subject.model.memory_floats * FLOAT_BITS
+        stored = chunks * subject.model.memory_floats * subject.model.float_bits
         bits.update(torch.zeros(1), torch.zeros(1), stored_bits=stored)
         values["bits_per_byte_with_memory"] = bits.compute().item()
     return values

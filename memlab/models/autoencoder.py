@@ -43,6 +43,9 @@ class Autoencoder(LanguageModel):
         self.memory_floats = self.encoder.memory_floats
         self.bridge = bridge(width=self.encoder.width, length=length, memories=self.memories)
 
+    def reads(self, scored: range) -> range:
+        return scored
+
     def make_memories(self, chunks_RL: Tensor) -> Tensor:
         return self.encoder(chunks_RL)
 
@@ -54,6 +57,7 @@ class Autoencoder(LanguageModel):
         length = inputs_BCL.shape[2]
         if length != self.length:
             raise UserError(f"A chunk has {length} tokens; the model was built for chunks of {self.length}.")
-        chunks_BnL = chunks_at(inputs_BCL, scored)
-        hidden_RLD = self.decode(self.make_memories(chunks_BnL.flatten(0, 1)))
-        return hidden_RLD.unflatten(0, chunks_BnL.shape[:2])
+        if memories_BcMD is None:
+            chunks_BnL = chunks_at(inputs_BCL, scored)
+            memories_BcMD = self.make_memories(chunks_BnL.flatten(0, 1)).unflatten(0, chunks_BnL.shape[:2])
+        return self.decode(memories_BcMD.flatten(0, 1)).unflatten(0, memories_BcMD.shape[:2])

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from memlab.errors import UserError
 from memlab.models.base import require_positive
+from memlab.models.channel import FLOAT_BITS
 from memlab.models.ports import Decoder, Encoder
 
 
@@ -17,6 +18,7 @@ class LanguageModel(nn.Module):
     can: what it can be asked for, some of "predict" (next tokens from those before, by `hidden`), "regenerate" (a chunk
         from its own memories, by `hidden`) and "retrieve" (compare memories, by `make_memories`).
     memories, memory_floats: memory vectors per chunk, and floats stored for them; 0 for a model without memory.
+    float_bits: what storing such a float takes.
     encoder, decoder: None where the model has none.
     A model of your own sets `can` and defines `hidden`; the rest has defaults.
     """
@@ -35,6 +37,10 @@ class LanguageModel(nn.Module):
         self.length = length
         self.encoder = None
         self.decoder = None
+
+    @property
+    def float_bits(self) -> int:
+        return FLOAT_BITS if self.encoder is None else self.encoder.float_bits
 
     @property
     def head(self) -> Any:

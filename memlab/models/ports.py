@@ -3,13 +3,15 @@
 from torch import Tensor, nn
 
 from memlab.errors import UserError
+from memlab.models.channel import FLOAT_BITS
 from memlab.models.token_mixer import StepByStep
 
 
 class Encoder(nn.Module):
     """Makes memories from tokens: (R, L) -> (R, M, D), oldest first.
 
-    width: D. memories: M. memory_floats: floats that must be stored per chunk. embedding: the token table.
+    width: D. memories: M. memory_floats: floats that must be stored per chunk, of float_bits each. embedding: the token
+    table.
     borrowed: names in this module's state dict that are not the model's own to save, such as frozen weights that are
         published elsewhere.
     """
@@ -17,6 +19,7 @@ class Encoder(nn.Module):
     width: int
     memories: int
     memory_floats: int
+    float_bits: int = FLOAT_BITS
     embedding: nn.Module
     borrowed: frozenset[str] = frozenset()
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from memlab.errors import UserError
 from memlab.models.base import make_embedding, require_positive
+from memlab.models.channel import FLOAT_BITS
 from memlab.models.ports import Encoder
 from memlab.models.stack import Stack
 
@@ -17,6 +18,7 @@ class StackEncoder(Encoder):
     skip: 1 for a mixer trained on next-token prediction only, whose row L-1 was never trained.
     compression: c > 1 passes memories through two biased linears D -> D/c -> D without a nonlinearity, so that D/c
         floats per memory are what must be stored.
+    channel: a module that the D/c floats pass through before they are stored, such as Quantise; None: nothing.
     read_layers: read after the first n blocks, without the final norm; the other blocks are kept (another run's weights
         fit) but not trained. None: all blocks, and the norm.
     Raises UserError for values that do not fit each other, and for chunks that are too short.
@@ -31,6 +33,7 @@ class StackEncoder(Encoder):
         memories: int = 1,
         skip: int = 0,
         compression: int = 1,
+        channel: nn.Module | None = None,
         embedding_std: float = 0.02,
         read_layers: int | None = None,
     ) -> None:
@@ -52,11 +55,11 @@ class StackEncoder(Encoder):
         narrow = self.width // compression
         self.memory_floats = memories * narrow
         self.embedding = make_embedding(vocab, self.width, embedding_std)
-        self.compression: nn.Module = (
-            nn.Sequential(nn.Linear(self.width, narrow), nn.Linear(narrow, self.width))
-            if compression > 1
-            else nn.Identity()
-        )
+        self.float_bits = getattr(channel, "bits", FLOAT_BITS)
+        stored = [] if channel is None else [channel]
+        if compression > 1:
+            stored = [nn.Linear(self.width, narrow), *stored, nn.Linear(narrow, self.width)]
+        self.compression = nn.Sequential(*stored)
         if read_layers is not None:
             self.stack.blocks[read_layers:].requires_grad_(False)
             self.stack.norm.requires_grad_(False)

@@ -19,8 +19,10 @@ from memlab.training.module import KnownMemories
 
 def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> KnownMemories | None:
     """Return what gives a training batch's memories from the cache; None where the encoder is trained or absent."""
-    # A fresh token embedding is trained, so its memories change.
+    # A fresh token embedding is trained, so its memories change; a channel may draw noise at every step.
     if job.stage.freeze_encoder is not True or not isinstance(model, MemoryModel) or model.encoder is None:
+        return None
+    if job.stage.model["encoder"].get("channel") is not None:
         return None
     precision = job.stage.training["precision"]
     windows = batches.windows

@@ -19,7 +19,7 @@ CONF = paths.conf()
 MIXED = ("mixer_transformer", "transformer_mixer")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yaml"))
 # Groups whose options tests/training/test_trainer.py takes through training: here are the others.
-GROUPS = ("trainer", "data", "tokenizer", "debug", "hydra/launcher")
+GROUPS = ("trainer", "data", "tokenizer", "debug", "channel", "hydra/launcher")
 
 
 def with_architectures(names: list[str], always: str) -> list[Any]:
@@ -37,7 +37,7 @@ def options(group: str) -> list[str]:
 
 @pytest.mark.parametrize("option", [option for group in GROUPS for option in options(group)])
 def test_every_option_composes_and_can_be_built(option: str, corpus: Path, chains_of: Chains) -> None:
-    places = {"debug": "+debug", "data": "data@evaluation.data"}
+    places = {"debug": "+debug", "data": "data@evaluation.data", "channel": "channel@architecture.channel"}
     group, _, name = option.partition("=")
     given = [
         f"{places.get(group, group)}={name}",
