@@ -27,6 +27,7 @@ EXPERIMENTS = (
     "combined_objective",
     "memory_placement",
     "frozen_recovery",
+    "oracle_memory",
 )
 
 

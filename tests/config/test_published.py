@@ -16,6 +16,7 @@ RETENTION = "+experiment=information_retention arm="
 INFORMATION = "+experiment=memory_information arm=probe_memory_clm"
 FIGURE_2 = "+experiment=causal_memory arm="
 RECOVERY = "+experiment=frozen_recovery arm=frozen_autoencoder_clm"
+ORACLE = "+experiment=oracle_memory scale=paper_oracle arm="
 PLACEMENT = "+experiment=memory_placement arm=variable_clm"
 
 # A point in a line; then a line per stage of it:
@@ -47,6 +48,9 @@ paper_figure_2 transformer {FIGURE_2}recurrent
     clm         | -           | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
 paper_figure_2 transformer {PLACEMENT}
     clm         | 256 16 4 -  | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
+paper_oracle mixer {ORACLE}oracle_autoencoder
+    autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
+    clm         | 1024 8 0 16 | 1024 8 0 1  | 1 512 | 5e-4 128 100000 500  | -
 paper_frozen_recovery mixer {RECOVERY}
     autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
     clm         | 1024 8 0 16 | 512 16 0 1  | 4 512 | 5e-4 128 200000 500  | -
