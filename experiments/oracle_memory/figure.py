@@ -58,10 +58,10 @@ def _panel(axis: Axes, rows: list[Row], looks: dict[str, Look]) -> None:
             stored, left = (float(np.mean([row[key] for row in own])) for key in (STORED, ALONE))
             axis.plot(stored, left, "o", color=look.colour, markersize=5)
             points.append((left, stored, look))
-    axis.set_xscale("symlog", linthresh=0.1)
+    axis.set_xscale("symlog", linthresh=0.5)
     right = max(1.0, *(stored for _, stored, _ in points)) * 1.5
-    axis.set_xlim(-0.02, right)
-    axis.set_ylim(bottom=0)
+    axis.set_xlim(-0.05, right)
+    axis.set_ylim(0, 1.1 * max(left for left, *_ in points))
     nothing = [row[ALONE] for row in rows if row["arm"] == "no_oracle"]
     if nothing:
         budget = math.fsum(nothing) / len(nothing)
@@ -82,5 +82,12 @@ def _panel(axis: Axes, rows: list[Row], looks: dict[str, Look]) -> None:
             color=look.colour,
             fontsize=8,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
         )

@@ -106,7 +106,14 @@ def name_lines(axis: Axes, ends: list[tuple[float, float, Look]], height: float)
             fontsize=8,
             va="center",
             linespacing=1.0,
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 1,
+                "relpos": (0, 0.5),
+            },
         )
 
 
