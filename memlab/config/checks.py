@@ -109,9 +109,10 @@ def _check_shape(config: Config) -> None:
         _require_choice(f"architecture.{part}", _at(config, f"architecture.{part}"))
     evaluation = config.get("evaluation", {})
     _require_mapping("evaluation", evaluation)
-    for group in ("objective", "data"):
-        if evaluation.get(group) is not None:
-            _require_choice(f"evaluation.{group}", evaluation[group], group)
+    if evaluation.get("objective") is not None:
+        _require_choice("evaluation.objective", evaluation["objective"], "objective")
+    for where, other in other_texts(evaluation.get("data")).items():
+        _require_choice(where, other, "data")
     _require_mapping("evaluation.measures", evaluation.get("measures"))
     for name, measure in evaluation["measures"].items():
         _require_choice(f"evaluation.measures.{name}", measure, "measure")
@@ -136,6 +137,15 @@ def _require_choice(key: str, value: Any, group: str | None = None) -> None:
         at = "" if key == group else f"@{key}"
         how = f"choose an option, {group}{at}=OPTION" if group else "it needs a _target_"
         raise UserError(f"{key}={shown(value)} names no class: {how}")
+
+
+def other_texts(data: Any) -> dict[str, Any]:
+    """Return the texts of evaluation.data by their keys: none, one, or several under names of the user's own."""
+    if data is None:
+        return {}
+    if isinstance(data, dict) and "_target_" not in data:
+        return {f"evaluation.data.{name}": text for name, text in data.items()}
+    return {"evaluation.data": data}
 
 
 def _at(config: Config, key: str) -> Any:

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from memlab.config.checks import check
+from memlab.config.checks import check, other_texts
 from memlab.config.instantiate import build
 from memlab.config.stage import Chain, Config, Evaluation, Job, Stage
 from memlab.data import data_hash, held_out_hash
@@ -237,12 +237,11 @@ def _training(config: Config, spec: Config) -> Config:
 
 
 def _all_evaluations(config: Config, stage: Stage) -> Iterator[Evaluation]:
-    """Yield those of a point's last stage: by its own objective and the other one, on its own text and the other."""
+    """Yield those of a point's last stage: by its own objective and the other one, on its own text and the others."""
     objectives, texts = [stage.objective], [(stage.data["hash"], config["data"])]
     if config["evaluation"]["objective"] is not None:
         objectives.append(_spec(config["evaluation"]["objective"]))
-    if config["evaluation"]["data"] is not None:
-        other = config["evaluation"]["data"]
+    for other in other_texts(config["evaluation"]["data"]).values():
         texts.append((_held_out_hash(json.dumps(other), stage.data["hash"]), other))
     seen = []
     for hash_, text in texts:

@@ -11,6 +11,7 @@ from memlab.data.prepare import Prepared, data_hash, held_out_hash, prepare, pre
 from memlab.data.python_docs import PythonDocs
 from memlab.data.source import Document, Source
 from memlab.data.text_files import PythonSource, TextFiles
+from memlab.data.uniform_random import UniformRandom
 
 __all__ = [
     "BytePairEncoding",
@@ -23,6 +24,7 @@ __all__ = [
     "TextCodec",
     "TextFiles",
     "Tokenizer",
+    "UniformRandom",
     "data_hash",
     "held_out_hash",
     "load_tokenizer",

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memlab.data.codec import TextCodec, Tokenizer, text_is_never_special, write_codec
+from memlab.data.codec import TOKEN_BYTES, TextCodec, Tokenizer, text_is_never_special, write_codec
 from memlab.data.reading import size
 from memlab.data.source import Document, Source
 from memlab.data.split import Split, Texts, split_documents
@@ -136,7 +136,7 @@ def _make(source: Source, codec: Tokenizer | Prepared, final: Path) -> None:
                 assert tokenizer.get_vocab_size() == codec.vocab
             write_codec(tokenizer, codec, temporary)
             bar.update(2.0, "tokenising")
-            meta = _tokenise(texts, tokenizer, temporary, bar)
+            meta = _tokenise(texts, tokenizer, source, temporary, bar)
         line = _line(source, split, list(texts))
         (temporary / "texts").unlink()
         shutil.rmtree(temporary / "cache", ignore_errors=True)  # not every source needs one
@@ -168,9 +168,12 @@ def _line(source: Source, split: Split, used: list[str]) -> str:
     return " ".join(parts)
 
 
-def _tokenise(texts: dict[str, Texts], tokenizer: "tokenizers.Tokenizer", folder: Path, bar: Bar) -> dict[str, Any]:
+def _tokenise(
+    texts: dict[str, Texts], tokenizer: "tokenizers.Tokenizer", source: Source, folder: Path, bar: Bar
+) -> dict[str, Any]:
     import numpy
 
+    drawn_from = numpy.load(folder / TOKEN_BYTES).nonzero()[0]
     dtype = numpy.uint16 if tokenizer.get_vocab_size() <= 2**16 else numpy.uint32
     total = sum(map(len, texts.values()))
     done = 0
@@ -182,7 +185,7 @@ def _tokenise(texts: dict[str, Texts], tokenizer: "tokenizers.Tokenizer", folder
             for batch in documents.batches():
                 for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                     tokens += len(encoding.ids)
-                    file.write(numpy.asarray(encoding.ids, dtype).tobytes())
+                    file.write(source.replaced(numpy.asarray(encoding.ids, dtype), drawn_from).tobytes())
                     ends[row] = tokens
                     row += 1
                 bar.update(2.0 + 2.0 * (done + row) / total, "tokenising")

@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memlab.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy
 
 WINDOWS = ("packed", "padded")
 
@@ -61,6 +64,13 @@ class Source(ABC):
         cache: a folder for temporary files; it is removed afterwards. Raises UserError for text that cannot be read,
         with what to do.
         """
+
+    def replaced(self, ids: "numpy.ndarray", drawn_from: "numpy.ndarray") -> "numpy.ndarray":
+        """Return what stands in the token arrays for a document's ids (n,); by default these ids.
+
+        drawn_from: the ids of all tokens that stand for text.
+        """
+        return ids
 
     def report(self) -> list[str]:
         """Return sentences on what the last `documents` read and left out, and why."""

@@ -54,7 +54,7 @@ def test_a_step_is_timed_and_leaves_threads_and_the_generator_alone(corpus: Path
 
 def test_sizes_of_a_scale() -> None:
     assert sizes_of("laptop") == {
-        "width": 128, "layers": 2, "heads": 4, "length": 16, "chunks": 4, "vocab": 512, "batch": 64,
+        "width": 64, "layers": 2, "heads": 4, "length": 8, "chunks": 4, "vocab": 512, "batch": 128,
     }  # fmt: skip
     with pytest.raises(SystemExit):
         sizes_of("huge")

@@ -160,6 +160,10 @@ def test_evaluations_are_those_asked_for_once_each(jobs_of: Any) -> None:
     assert [e.file for e in combined.evaluations] == [f"evaluation-{m}.json" for m in measures]
     autoencoder, probe = jobs_of("encoder=frozen_autoencoder", "curriculum=probe", "data@evaluation.data=python_docs")
     assert len(autoencoder.evaluations) == 4 and [e.prefix for e in probe.evaluations[4:]] == ["python_docs/"] * 4
+    several = ("+data@evaluation.data.near=python_docs", "+data@evaluation.data.far=uniform_random")
+    (both,) = jobs_of("objective=clm", *several)
+    assert [e.prefix for e in both.evaluations[::4]] == ["", "python_docs/", "uniform_random/"]
+    assert len({e.file for e in both.evaluations}) == 12
 
 
 def test_an_evaluation_shapes_no_weights(jobs_of: Any) -> None:
