@@ -28,6 +28,7 @@ EXPERIMENTS = (
     "memory_placement",
     "frozen_recovery",
     "oracle_memory",
+    "trivial_encoding",
 )
 
 
