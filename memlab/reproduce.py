@@ -29,6 +29,7 @@ EXPERIMENTS = (
     "frozen_recovery",
     "oracle_memory",
     "trivial_encoding",
+    "autoencoder_design",
 )
 
 

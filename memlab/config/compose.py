@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -78,6 +78,13 @@ class Sweep:
         return self.runs_dir / "reports" / str(self.experiment) / name
 
 
+class Arm(NamedTuple):
+    """One arm of an experiment: what it adds to the command line, and the architectures that have it (None: all)."""
+
+    adds: str
+    architectures: list[str] | None = None
+
+
 def compose_sweep(overrides: list[str]) -> Sweep:
     """Compose every point. Raises UserError, with the valid names, for an unknown group option or key."""
     with _hydra():
@@ -124,6 +131,9 @@ def _compose(overrides: list[str]) -> Sweep:
     if arms and not any(key_of(o) == "arm" for o in given):
         defaults.insert(0, parse(f"arm={','.join(arms)}"))
     points = BasicSweeper.split_arguments([*defaults, *given], None)[0]
+    points = [point for point in points if _exists(point, arms)]
+    if not points:
+        raise UserError("no point is left: the arms that were chosen are of another architecture")
     # A command without arms and sweeps has one point, which is composed already.
     composed = {_without_seeds(fixed): OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"])}
     configs = [_point(point, arms, composed) for point in points]
@@ -145,7 +155,7 @@ def _fixed(given: Sequence[Override]) -> list[str]:
     return [line_of(o) for o in given if not o.is_sweep_override() and key_of(o) != "arm"]
 
 
-def _point(overrides: Sequence[str], arms: dict[str, str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
+def _point(overrides: Sequence[str], arms: dict[str, Arm], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
     """Compose one point and resolve it. Points that differ in their seeds alone are composed once, into `composed`."""
     others = _without_seeds(overrides)
     seeds = [o for o in overrides if o not in others]
@@ -171,9 +181,15 @@ def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
 
 
-def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
+def _exists(overrides: Sequence[str], arms: dict[str, Arm]) -> bool:
+    """Whether the point's arm is one of its architecture's."""
+    arm = arms.get(_last(overrides, "arm") or "")
+    return arm is None or arm.architectures is None or _last(overrides, "architecture") in arm.architectures
+
+
+def _own_overrides(overrides: Sequence[str], arms: dict[str, Arm]) -> list[str]:
     """Return what the point's arm stands for. Raises UserError where the command line has another choice."""
-    chosen = next((o.removeprefix("arm=") for o in reversed(overrides) if o.startswith("arm=")), None)
+    chosen = _last(overrides, "arm")
     if chosen is None:
         return []
     own = _of_arm(arms, chosen)
@@ -183,19 +199,34 @@ def _own_overrides(overrides: Sequence[str], arms: dict[str, str]) -> list[str]:
     return own
 
 
-def _arms(config: DictConfig) -> dict[str, str]:
-    """Return the experiment's arms: what each adds to the command line."""
+def _last(overrides: Sequence[str], key: str) -> str | None:
+    """Return the last value of a key among overrides; None if it is not there."""
+    values = [o.partition("=")[2] for o in overrides if o.lstrip("+").startswith(f"{key}=")]
+    return values[-1] if values else None
+
+
+def _arms(config: DictConfig) -> dict[str, Arm]:
+    """Return the experiment's arms. Raises UserError where one is neither a line nor {adds, architectures}."""
+    how = "arms: name each arm, and what it adds to the command line, as in conf/experiment"
     if not isinstance(config.arms, DictConfig):
-        raise UserError("arms: name each arm, and what it adds to the command line, as in conf/experiment")
-    return {str(name): str(line) for name, line in _plain(config.arms).items()}
+        raise UserError(how)
+    arms = {}
+    for name, of_arm in _plain(config.arms).items():
+        if isinstance(of_arm, dict):
+            if set(of_arm) != set(Arm._fields) or not isinstance(of_arm["architectures"], list):
+                raise UserError(f"{how}; {name}: give adds and architectures, a list")
+            arms[str(name)] = Arm(str(of_arm["adds"]), of_arm["architectures"])
+        else:
+            arms[str(name)] = Arm(str(of_arm))
+    return arms
 
 
-def _of_arm(arms: dict[str, str], name: str) -> list[str]:
+def _of_arm(arms: dict[str, Arm], name: str) -> list[str]:
     if not arms:
         raise UserError(f"arm={name}: arms belong to an experiment, add +experiment=NAME")
     if name not in arms:
         raise UserError(f"arm={name}: this experiment has the arms {', '.join(arms)}")
-    return shlex.split(arms[name])
+    return shlex.split(arms[name].adds)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
