@@ -15,13 +15,13 @@ from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command, smoke, wait_for
 
 SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
-QUICK = ("copy_curriculum", "information_retention")  # the others are in `make test-all`
+QUICK = ("copy_curriculum", "information_retention")  # the others are in `make test-all`, and test_reproduce_runs_all
 
 
-@pytest.mark.parametrize("architecture", ["mixer", pytest.param("mixer,transformer", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "experiment",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS],
+    ("experiment", "architecture"),
+    [(name, "mixer") for name in QUICK]
+    + [pytest.param(name, "mixer,transformer", marks=pytest.mark.slow) for name in EXPERIMENTS],
 )
 def test_an_experiment_runs_and_answers_its_claims(
     experiment: str, architecture: str, memlab: Command, runs: Path
