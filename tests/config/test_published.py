@@ -50,7 +50,7 @@ paper_figure_2 transformer {PLACEMENT}
     clm         | 256 16 4 -  | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
 paper_oracle mixer {ORACLE}oracle_autoencoder
     autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
-    clm         | 1024 8 0 16 | 1024 8 0 1  | 1 512 | 5e-4 128 100000 500  | -
+    clm         | 1024 8 0 16 | 1024 8 0 1  | 2 512 | 5e-4 64 100000 500   | -
 paper_frozen_recovery mixer {RECOVERY}
     autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
     clm         | 1024 8 0 16 | 512 16 0 1  | 4 512 | 5e-4 128 200000 500  | -
