@@ -14,11 +14,11 @@ from memlab.report.plotting import STYLE, save
 
 # Model, metric, the criterion's bound, and whether the value must be above it.
 CRITERIA = {
-    "autoencoder": ("autoencoder", "token_accuracy", 0.99, True),
-    "trainable": ("trainable", "token_accuracy", 0.90, True),
-    "trainable,\nfree-running": ("trainable", "free_running_token_accuracy", 0.80, True),
-    "blank copy": ("blank_copy", "token_accuracy", 0.80, True),
-    "direct copy": ("direct_copy", "token_accuracy", 0.90, False),
+    "auto-\nencoder": ("autoencoder", "token_accuracy", 0.99, True),
+    "train-\nable": ("trainable", "token_accuracy", 0.90, True),
+    "same,\nfree": ("trainable", "free_running_token_accuracy", 0.80, True),
+    "blank\ncopy": ("blank_copy", "token_accuracy", 0.80, True),
+    "direct\ncopy": ("direct_copy", "token_accuracy", 0.90, False),
 }
 MODELS = {model for model, *_ in CRITERIA.values()}
 MET, MISSED = "#CDE7DA", "#F6D5C3"
@@ -29,13 +29,16 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
     settings = _settings(rows, expected)
     architectures = sorted({row["architecture"] for row in rows})
     with rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(1.6 + 4.0 * len(architectures), 1.1 + 0.24 * len(settings)), layout="constrained")
-        for axis, architecture in zip(
-            figure.subplots(1, len(architectures), squeeze=False)[0], architectures, strict=True
-        ):
+        figure = Figure(figsize=(3.6 + 3.4 * len(architectures), 1.3 + 0.24 * len(settings)), layout="constrained")
+        axes = figure.subplots(1, len(architectures), squeeze=False)[0]
+        for place, (axis, architecture) in enumerate(zip(axes, architectures, strict=True)):
             _table(axis, [row for row in rows if row["architecture"] == architecture], settings)
-            axis.set_title(architecture, pad=26)
-        figure.suptitle("Token accuracy (%), means over tuning seeds; green: the criterion is met", fontsize=9)
+            axis.set_title(architecture, pad=10)
+            if place:
+                axis.set_yticklabels([])
+        figure.suptitle(
+            "Token accuracy (%), means over tuning seeds; green: the criterion is met; minutes of one seed", fontsize=9
+        )
         save(figure, path)
 
 
@@ -57,9 +60,10 @@ def _table(axis: Axes, rows: list[Row], settings: dict[str, str]) -> None:
             axis.add_patch(_cell(column, line, MET if met else MISSED))
             axis.text(column, line, f"{100 * value:.1f}", ha="center", va="center", fontsize=7)
         minutes = _minutes([row for row in rows if row["arm"] in {f"{model}__{setting}" for model in MODELS}])
-        axis.text(len(CRITERIA), line, f"{minutes:.1f}", ha="center", va="center", fontsize=7)
+        if minutes:
+            axis.text(len(CRITERIA), line, f"{minutes:.1f}", ha="center", va="center", fontsize=7)
     bounds = [f"{name}\n{'≥' if above else '≤'} {100 * bound:.0f}" for name, (*_, bound, above) in CRITERIA.items()]
-    axis.set_xticks(range(len(CRITERIA) + 1), [*bounds, "minutes\nper seed"], fontsize=7)
+    axis.set_xticks(range(len(CRITERIA) + 1), [*bounds, "minutes\n"], fontsize=7)
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(settings)), list(settings.values()))
     axis.tick_params(length=0)
