@@ -33,7 +33,8 @@ def test_an_experiment_runs_and_answers_its_claims(
     content = json.loads(report.read_text())
     assert content["unfinished"] == []
     # Some quantities, such as costs, cannot be drawn anew from the windows of one seed; some claims compare both.
-    excuses = ("needs 3 seeds",) if "," in architecture else ("needs 3 seeds", "no finished run of")
+    mixed = ("mixer_transformer", "transformer_mixer")  # of some claims; they do not run here
+    excuses = ("needs 3 seeds", *(mixed if "," in architecture else ("no finished run of",)))
     for claim in content["claims"]:
         assert claim["holds"] is not None or any(e in claim["measured"]["reason"] for e in excuses), claim
     assert (report.parent / "figure.png").stat().st_size > 10_000
