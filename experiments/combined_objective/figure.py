@@ -7,7 +7,7 @@ from memlab.report.expected import Expected
 from memlab.report.layout import standard_figures
 from memlab.report.plotting import Panel
 
-BOTH = ("combined", "combined_no_memory")
+BOTH = ("combined", "combined_no_memory", "curriculum_combined", "curriculum_combined_blank")
 
 
 def draw(rows: list[Row], expected: Expected, path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from memlab.errors import UserError
 from memlab.models.base import chunks_at, require_positive
 from memlab.models.language_model import LanguageModel, split_by_chunk
-from memlab.models.ports import Decoder, Encoder
+from memlab.models.ports import Decoder, Encoder, make_encoder
 
 SLOTS = ("fixed", "variable")
 
@@ -70,11 +70,7 @@ class MemoryModel(LanguageModel):
         self.decoder = decoder(vocab=vocab, length=most_slots + length)
         self.projection: nn.Module = nn.Identity()
         if encoder is not None:
-            self.encoder = encoder(vocab=vocab, length=length)
-            if self.encoder.memories != memories:
-                raise UserError(
-                    f"The encoder makes {self.encoder.memories} memories per chunk, the model has {memories}."
-                )
+            self.encoder = make_encoder(encoder, vocab=vocab, length=length, memories=memories)
             self.memory_floats = self.encoder.memory_floats
             if self.encoder.width != self.decoder.width:
                 self.projection = nn.Linear(self.encoder.width, self.decoder.width)

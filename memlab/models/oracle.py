@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from memlab.errors import UserError
 from memlab.models.base import chunks_at, require_positive
 from memlab.models.language_model import LanguageModel, split_by_chunk
-from memlab.models.ports import Decoder, Encoder
+from memlab.models.ports import Decoder, Encoder, make_encoder
 
 WAYS = ("token", "features", "sum")
 
@@ -63,11 +63,7 @@ class OracleMemoryModel(LanguageModel):
         self.decoder = decoder(vocab=vocab, length=length + (memories if way == "token" else 0))
         width = self.decoder.width
         if encoder is not None:
-            self.encoder = encoder(vocab=vocab, length=length)
-            if self.encoder.memories != memories:
-                raise UserError(
-                    f"The encoder makes {self.encoder.memories} memories per chunk, the model has {memories}."
-                )
+            self.encoder = make_encoder(encoder, vocab=vocab, length=length, memories=memories)
             self.memory_floats = self.encoder.memory_floats
             width = self.encoder.width
         given = width if way == "token" else memories * width
@@ -98,9 +94,9 @@ class OracleMemoryModel(LanguageModel):
 
     def open(self, inputs_BcL: Tensor, memories_BcMD: Tensor | None = None) -> Told:
         """Return the state behind c chunks. memories_BcMD: of all chunks that will be decoded, and of those before."""
-        if memories_BcMD is None and self.encoder is None:
-            return Told(self._constants(len(inputs_BcL), self.chunks, inputs_BcL), inputs_BcL.shape[1], 0)
-        if memories_BcMD is None:
+        if self.encoder is None:
+            memories_BcMD = self._constants(len(inputs_BcL), self.chunks, inputs_BcL)
+        elif memories_BcMD is None:
             raise UserError("An oracle memory model decodes from the memories of the chunks themselves: give them.")
         return Told(memories_BcMD, inputs_BcL.shape[1], 0)
 

@@ -1,5 +1,7 @@
 """The two ports of a memory model: what makes memories, and what reads them and predicts (shapes: see base.py)."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from memlab.errors import UserError
@@ -37,6 +39,14 @@ class Encoder(nn.Module):
             self.requires_grad_(False)
         if what == "blocks":
             self.embedding.requires_grad_(True)
+
+
+def make_encoder(factory: Callable[..., Encoder], *, vocab: int, length: int, memories: int) -> Encoder:
+    """Return the encoder that a factory (vocab=, length=) makes. Raises UserError unless it makes M = `memories`."""
+    encoder = factory(vocab=vocab, length=length)
+    if encoder.memories != memories:
+        raise UserError(f"The encoder makes {encoder.memories} memories per chunk, the model has {memories}.")
+    return encoder
 
 
 class Decoder(StepByStep):

@@ -24,8 +24,8 @@ TOWARDS, AWAY, LEVEL = "towards", "away", "level"
 class Course:
     """One pair of arms of a claim, at P validations of their last stages, after the same shares of both.
 
-    claim: name of its verdict. shares, steps: of the left arm's last stage. second_half: by how much the
-    difference grew from the middle validation to the last one; None with a single validation.
+    claim: name of its verdict. shares, steps: of the left arm's last stage. second_half: by how much the difference
+    grew from the middle validation to the last one; None with a single validation.
     """
 
     claim: str

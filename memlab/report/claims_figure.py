@@ -1,11 +1,8 @@
 """The picture of claims along training: a small panel per claim, with the difference that it asks for."""
 
 import math
-from itertools import cycle
-from pathlib import Path
 from textwrap import fill
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,19 +10,11 @@ from memlab.report.along import Course, courses
 from memlab.report.collect import Row
 from memlab.report.colours import COLOURS
 from memlab.report.expected import Expected
-from memlab.report.plotting import DASHES, STYLE, save
+from memlab.report.plotting import DASHES, legend_entries
 from memlab.report.units import is_share, plain_name, shown
 
 COLUMNS, PANEL = 3, (3.1, 2.1)  # panels in a row; the size of a panel in inches
 ARCHITECTURES = {"mixer": "blue", "transformer": "vermilion"}
-
-
-def draw_claims(rows: list[Row], expected: Expected, path: Path) -> None:
-    """Write the picture to `path` (.png), with .svg and .pdf beside it; nothing where no claim has a course."""
-    with rc_context(STYLE):
-        figure = claims_figure(rows, expected)
-        if figure is not None:
-            save(figure, path)
 
 
 def claims_figure(rows: list[Row], expected: Expected) -> Figure | None:
@@ -42,13 +31,12 @@ def claims_figure(rows: list[Row], expected: Expected) -> Figure | None:
         _panel(axis, claim, own)
     for axis in list(figure.axes)[len(panels) :]:
         axis.set_visible(False)
-    names = {name: axis for axis in figure.axes for name in axis.get_legend_handles_labels()[1]}
-    handles = {name: axis.get_legend_handles_labels() for name, axis in names.items()}
+    found = legend_entries(figure.axes)
     figure.legend(
-        [found[0][found[1].index(name)] for name, found in handles.items()],
-        list(handles),
+        list(found.values()),
+        list(found),
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=len(found),
         title="bands: 95 % intervals over seeds; dotted: what the claim needs",
         title_fontsize=8,
     )
@@ -58,18 +46,15 @@ def claims_figure(rows: list[Row], expected: Expected) -> Figure | None:
 
 def _panel(axis: Axes, claim: str, own: list[Course]) -> None:
     share = is_share(own[0].metric)
-    dashes = cycle(DASHES)
-    pairs: dict[tuple[str, str], str] = {}
+    pairs = list(dict.fromkeys((course.left, course.right) for course in own))
     for course in own:
-        architecture = course.architecture
-        colour = COLOURS[ARCHITECTURES.get(architecture, "green")]
-        dash = pairs.setdefault((course.left, course.right), next(dashes))
+        colour = COLOURS[ARCHITECTURES.get(course.architecture, "green")]
+        dash = DASHES[pairs.index((course.left, course.right)) % len(DASHES)]
         x = [100 * value for value in course.shares]
         low, middle, high = (
             [shown(getattr(found, name), own[0].metric) for found in course.found] for name in ("low", "value", "high")
         )
-        label = architecture if dash == DASHES[0] else None
-        axis.plot(x, middle, dash, color=colour, linewidth=1.5, label=label)
+        axis.plot(x, middle, dash, color=colour, linewidth=1.5, label=course.architecture)
         axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     axis.axhline(0, color="black", linewidth=0.6)
     axis.axhline(shown(own[0].needed, own[0].metric), color="black", linewidth=1.2, linestyle=":")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from memlab.report.collect import Row
 from memlab.report.curves import draw_curves, mean_curve
 from memlab.report.dots import dot_chart
 from memlab.report.expected import Expected
-from memlab.report.plotting import STYLE, WIDTH, Panel, looks_of, message, save
+from memlab.report.plotting import STYLE, WIDTH, Panel, legend_entries, looks_of, message, save
 
 COST_FIGURE = "figure_cost"
 CURVES = 2.7  # least height of curves, in inches
@@ -75,10 +74,7 @@ def cost_figure(rows: list[Row], expected: Expected, panels: tuple[Panel, ...]) 
 def _explain(figure: Figure, axes: list[Axes], seeds: int, title: str) -> None:
     """Put the title above the figure; below it, what marks and lines mean, where they cover nothing."""
     figure.suptitle(title)
-    found: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+    found = legend_entries(axes)
     lines = "lines: mean over seeds, bands: from the least to the greatest seed" if seeds > 1 else "lines: one seed"
     figure.legend(
         list(found.values()),

@@ -1,27 +1,16 @@
 """Where in a chunk a model fails: its accuracy by the token's place."""
 
-from pathlib import Path
-
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memlab.report.collect import Row
 from memlab.report.curves import name_lines
 from memlab.report.expected import Expected
-from memlab.report.plotting import STYLE, WIDTH, Look, looks_of, save
+from memlab.report.plotting import WIDTH, Look, looks_of
 
 METRIC = "token_accuracy"
 HEIGHT = 2.8  # of a panel, in inches
-
-
-def draw_places(rows: list[Row], expected: Expected, path: Path) -> None:
-    """Write the picture to `path` (.png), with .svg and .pdf beside it; nothing without accuracies by place."""
-    with rc_context(STYLE):
-        figure = places_figure(rows, expected)
-        if figure is not None:
-            save(figure, path)
 
 
 def places_figure(rows: list[Row], expected: Expected) -> Figure | None:

@@ -1,13 +1,14 @@
 """What all figures share: style, the look of an arm, and how a figure is saved."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memlab.report.collect import Row
@@ -110,9 +111,28 @@ def _short(value: float, metric: str) -> str:
     return f"{shown(value, metric):.0f}" if is_share(metric) else number(value, metric)
 
 
+def legend_entries(axes: Iterable[Axes]) -> dict[str, Any]:
+    """Return the handles of the axes' legends by label, each label once."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return found
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write `path` (PNG, 160 dpi) and beside it SVG and PDF, without dates, so that equal figures are equal files."""
     with rc_context(STYLE):
         figure.savefig(path, dpi=160)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+
+
+def save_drawn(
+    draw: Callable[[list[Row], Expected], Figure | None], rows: list[Row], expected: Expected, path: Path
+) -> None:
+    """Save what `draw` draws of the rows as `save` does; nothing where it returns None."""
+    with rc_context(STYLE):
+        figure = draw(rows, expected)
+    if figure is not None:
+        save(figure, path)

@@ -55,7 +55,7 @@ class Csv:
 
 @dataclass(frozen=True)
 class Figures:
-    """The pictures of the experiment's figure.py, its claims and places, as <picture><ending><suffix>; rows only."""
+    """The pictures of figure.py, of the claims and of the places, as <picture><ending><suffix>; none without rows."""
 
     ending: str = ""
     suffixes: tuple[str, ...] = (".png", ".svg", ".pdf")
@@ -64,15 +64,16 @@ class Figures:
         if not report.rows:
             return []
         # matplotlib is imported where there is something to draw.
-        from memlab.report.claims_figure import draw_claims
-        from memlab.report.places import draw_places
+        from memlab.report.claims_figure import claims_figure
+        from memlab.report.places import places_figure
+        from memlab.report.plotting import save_drawn
 
         module = figure_module(report.experiment)
         written = []
         with tempfile.TemporaryDirectory(dir=folder, prefix=".figure-") as temporary:
             module.draw(report.rows, report.expected, Path(temporary) / FIGURE)
-            draw_claims(report.rows, report.expected, Path(temporary) / CLAIMS_FIGURE)
-            draw_places(report.rows, report.expected, Path(temporary) / PLACES_FIGURE)
+            for name, draw in ((CLAIMS_FIGURE, claims_figure), (PLACES_FIGURE, places_figure)):
+                save_drawn(draw, report.rows, report.expected, Path(temporary) / name)
             for file in sorted(Path(temporary).iterdir()):
                 if file.suffix in self.suffixes:
                     written.append(folder / f"{file.stem}{self.ending}{file.suffix}")

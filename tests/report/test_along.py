@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from memlab.report.along import AWAY, LEVEL, TOWARDS, courses
-from memlab.report.claims_figure import claims_figure, draw_claims
+from memlab.report.claims_figure import claims_figure
 from memlab.report.collect import Row
+from memlab.report.plotting import save_drawn
 from tests.report.test_curves import row, stage
 
 CLAIM: dict[str, Any] = {
@@ -81,7 +82,7 @@ def test_the_picture_has_a_panel_per_claim(tmp_path: Path) -> None:
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title() for axis in shown] == ["left above right", "another claim"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mixer", "transformer"]
-    draw_claims(own[:2], expected, tmp_path / "figure_claims.png")
+    save_drawn(claims_figure, own[:2], expected, tmp_path / "figure_claims.png")
     assert not list(tmp_path.iterdir()), "two seeds have no course"
-    draw_claims(own, expected, tmp_path / "figure_claims.png")
+    save_drawn(claims_figure, own, expected, tmp_path / "figure_claims.png")
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg", ".pdf"}

@@ -257,6 +257,7 @@ def test_a_diverged_run_leaves_the_claim_open(make_point: MakePoint) -> None:
         {"left": {"arm": "stranger", "metric": "m"}},
         {"left": {"arm": "a"}},
         {"left": {"arm": "a", "metric": "m", "architecture": "mixer"}},
+        {"left": {"value": 1.0}, "right": {"value": 2.0}},
     ],
 )
 def test_mistakes_in_expected_yaml_are_named(tmp_path: Path, change: dict[str, object]) -> None:
@@ -264,6 +265,21 @@ def test_mistakes_in_expected_yaml_are_named(tmp_path: Path, change: dict[str, o
     path = tmp_path / "expected.yaml"
     path.write_text(yaml.safe_dump({"arms": {"a": {}}, "claims": [claim(**{**sides, **change})]}))
     with pytest.raises(ValueError, match="claim x"):
+        load_expected(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arms": {"a": {"lable": "x"}}}, "unknown keys"),
+        ({"arms": {"a": {"colour": "mauve"}}}, "unknown colour mauve"),
+        ({"headline": {"metric": "m", "arms": ["a", "stranger"]}}, "headline: .'stranger'"),
+    ],
+)
+def test_mistakes_in_arms_and_headline_are_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    path = tmp_path / "expected.yaml"
+    path.write_text(yaml.safe_dump({"arms": {"a": {"colour": "blue"}}, "claims": [], **change}))
+    with pytest.raises(ValueError, match=said):
         load_expected(path)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from memlab.report.collect import Point, collect
-from memlab.report.places import draw_places, places_figure
+from memlab.report.places import places_figure
+from memlab.report.plotting import save_drawn
 from memlab.storage.files import read_json, write_json
 from tests.report.conftest import SCORE
 
@@ -47,7 +48,7 @@ def test_the_picture_has_a_panel_per_table_and_architecture(make_point: Callable
         assert list(line.get_xdata()) == [2, 3] and list(line.get_ydata()) == pytest.approx([25, 100])
     folder = tmp_path / "pictures"
     folder.mkdir()
-    draw_places([{**row, "places": {}} for row in rows], expected, folder / "figure_places.png")
+    save_drawn(places_figure, [{**row, "places": {}} for row in rows], expected, folder / "figure_places.png")
     assert not list(folder.iterdir())
-    draw_places(rows, expected, folder / "figure_places.png")
+    save_drawn(places_figure, rows, expected, folder / "figure_places.png")
     assert {path.suffix for path in folder.iterdir()} == {".png", ".svg", ".pdf"}

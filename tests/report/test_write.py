@@ -69,6 +69,12 @@ def test_the_whole_experiment(make_point: MakePoint, tmp_path: Path) -> None:
         assert (report.folder / f"figure{suffix}").read_bytes().startswith(magic)
     text = (report.folder / "report.md").read_text()
     assert COMMAND in text and "does not hold" in text
+    assert (
+        "In short: token accuracy (%); mixers: " in text and " ± " in text.partition("In short")[2].partition("\n")[0]
+    )
+    along = text.partition("## Claims along training")[2]
+    assert "| curriculum_beats_blank_copy[mixer] | curriculum | blank_copy |" in along
+    assert "seeds to decide" in text
     assert "(figure.png)" in text and "(figure_cost.png)" in text
     assert {file.name for file in report.folder.iterdir()} == {
         *("report.json", "results.csv", "report.md"),

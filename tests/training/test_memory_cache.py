@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from memlab.config.compose import compose_sweep
+from memlab.config.plan import plan
 from memlab.errors import UserError
 from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.memory_cache import MemoryCache, digest_of
 from tests import tiny
+from tests.conftest import smoke
 from tests.training.chains import rows
 
 TOKENS = torch.randint(2, tiny.VOCAB, (6, 2 * tiny.LENGTH), generator=torch.Generator().manual_seed(0))
@@ -92,3 +95,12 @@ def test_kept_memories_change_nothing_but_the_rounding(
 def test_other_precisions_are_refused_before_any_work(chain: Any, precision: str) -> None:
     with pytest.raises(UserError, match=f"trainer.precision={precision} needs false"):
         chain("encoder=frozen_autoencoder", "trainer.cache_embeddings=true", f"trainer.precision={precision}")
+
+
+@pytest.mark.parametrize(("channel", "kept"), [([], True), (["channel@architecture.channel=noise"], False)])
+def test_memories_behind_a_channel_are_not_kept(channel: list[str], kept: bool, corpus: Path, tmp_path: Path) -> None:
+    """Noise is drawn at every step; kept memories would have the noise of the first one for good."""
+    given = ("encoder=frozen_autoencoder", "objective=blank_copy", "trainer.cache_embeddings=true", *channel)
+    (config,) = compose_sweep([*smoke(corpus, tmp_path), *given]).configs
+    run_chain(plan(config).jobs, Workload())
+    assert bool(list((tmp_path / "embeddings").glob("*.values"))) is kept
