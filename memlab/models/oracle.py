@@ -41,6 +41,7 @@ class OracleMemoryModel(LanguageModel):
     """
 
     can = frozenset({"predict"})
+    generates = False
     decoder: Decoder
 
     def __init__(

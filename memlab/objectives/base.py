@@ -82,6 +82,11 @@ class Objective:
                 f"objective={self.name} needs a model that can {self.needs}, and {type(model).__name__} can"
                 f" {', '.join(sorted(model.can)) or 'nothing'}: {self.advice}."
             )
+        if self.retained and not model.generates:
+            raise UserError(
+                f"objective={self.name} is evaluated by greedy decoding, too, and {type(model).__name__} must be told"
+                " what it decodes: choose objective=clm."
+            )
 
     def _require_window(self, tokens_BT: Tensor, layout: Layout) -> None:
         needed = self.window(layout)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from memlab.errors import UserError
 from memlab.models import LanguageModel, MemoryModel
 from memlab.objectives import (
     IGNORE,
@@ -74,6 +75,14 @@ def test_a_model_that_cannot_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"needs a model that can {objective.needs}.*{advice}"):
         objective.require(build("mixer"))
+
+
+@pytest.mark.parametrize("kind", [Copy, Combined])
+def test_what_is_decoded_greedily_refuses_a_model_that_must_be_told(kind: Callable[..., Objective]) -> None:
+    model = tiny.oracle("mixer")
+    with pytest.raises(UserError, match="OracleMemoryModel must be told what it decodes: choose objective=clm"):
+        kind(**IDS).require(model)
+    CausalLanguageModelling(**IDS).require(model)
 
 
 def test_a_model_that_can_is_taken() -> None:

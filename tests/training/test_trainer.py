@@ -44,6 +44,7 @@ NEEDS = {
     "model=autoencoder": ("objective=autoencode",),
     "model=chunk_encoder": ("objective=retrieval",),
     "model=causal": ("objective=clm",),
+    "model=oracle": ("objective=clm",),
     "curriculum=none": ("encoder=frozen_autoencoder",),
     "bridge=": ("encoder=frozen_autoencoder",),
     "stack=transformer": ("architecture=transformer",),
