@@ -30,6 +30,8 @@ EXPERIMENTS = (
     "oracle_memory",
     "trivial_encoding",
     "autoencoder_design",
+    "robust_memories",
+    "memory_vectors",
 )
 
 

@@ -3,7 +3,8 @@
 from memlab.measures.base import Measure, Result, Subject
 from memlab.measures.capacity import Capacity
 from memlab.measures.greedy import Greedy
+from memlab.measures.robustness import Robustness
 from memlab.measures.samples import Samples
 from memlab.measures.score import Score
 
-__all__ = ["Capacity", "Greedy", "Measure", "Result", "Samples", "Score", "Subject"]
+__all__ = ["Capacity", "Greedy", "Measure", "Result", "Robustness", "Samples", "Score", "Subject"]

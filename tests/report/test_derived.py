@@ -30,3 +30,15 @@ def test_the_recovered_share_is_that_of_the_trained_encoder_s_gain() -> None:
     assert "recovered_share" not in alone, "its controls have not run with this seed"
     assert "recovered_share" not in none and "recovered_share" not in memory
     assert all(math.isfinite(row["cross_entropy_early"]) for row in (none, memory, causal, alone))
+
+
+def test_the_accuracy_with_disturbed_memories_is_the_one_that_needs_the_memory() -> None:
+    autoencoder = {"token_accuracy": 0.9, "noise_0.5/token_accuracy": 0.5, "bits_4/token_accuracy": 0.7}
+    copying = {"token_accuracy": 0.9, "free_running_token_accuracy": 0.8, "noise_1/token_accuracy": 0.5}
+    copying["noise_1/free_running_token_accuracy"] = 0.4
+    both = {f"copy/{name}": value for name, value in copying.items()}
+    both |= {"clm/token_accuracy": 0.3, "clm/noise_1/token_accuracy": 0.2}
+    alone, copied, combined = figure_module("robust_memories").derive([autoencoder, copying, both])
+    assert alone == autoencoder | {"accuracy": 0.9, "noise_0.5/accuracy": 0.5, "bits_4/accuracy": 0.7}
+    assert copied == copying | {"accuracy": 0.8, "noise_1/accuracy": 0.4}
+    assert combined == both | {"accuracy": 0.8, "noise_1/accuracy": 0.4}
