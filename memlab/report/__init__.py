@@ -11,7 +11,7 @@ machine that cannot train.
 
 from memlab.report.collect import Point, Row, collect
 from memlab.report.report import Report
-from memlab.report.tables import print_report
+from memlab.report.terminal import print_report
 from memlab.report.write import committed, committed_rows, make_report, publish, redraw
 
 __all__ = [

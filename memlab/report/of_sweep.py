@@ -18,7 +18,7 @@ from memlab.progress import console
 from memlab.report.collect import Point, Row, evaluated, is_finished
 from memlab.report.expected import load_expected
 from memlab.report.report import Report
-from memlab.report.tables import print_report
+from memlab.report.terminal import print_report
 from memlab.report.write import make_report, redraw
 from memlab.report.writers import source
 from memlab.storage.files import read_json, write_json

@@ -1,13 +1,8 @@
 """A report's tables as lines of text: the arms with their numbers, the claims with their verdicts."""
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from memlab.report.along import courses
 from memlab.report.collect import Row
@@ -16,9 +11,7 @@ from memlab.report.report import Report
 from memlab.report.side import SEEDS_FOR_T, Unmeasurable
 from memlab.report.uncertainty import estimate, seed_values, standard_error
 from memlab.report.units import PUBLISHED, number, title
-from memlab.report.verdict import REFUTED
 
-ON_TERMINAL = ("claim", "verdict", "difference", "needed", "margin", "after Holm")
 AFTER_HOLM = {True: "holds", False: "does not", None: "-"}
 
 
@@ -114,31 +107,6 @@ def along_training(report: Report) -> list[list[str]]:
         sign = "-" if course.sign_changes is None else f"{course.sign_changes:,}"
         lines.append([course.claim, course.left, course.right, *values, grown, course.trend, sign])
     return lines
-
-
-def print_report(report: Report, console: Console | None = None) -> None:
-    """Print the arms and the claims as tables, then where the report lies."""
-    console = console or Console()
-    # A terminal has no room for everything: two metrics, and not how each difference was measured.
-    claims = verdicts(report)
-    kept = [claims[0].index(name) for name in ON_TERMINAL]
-    tables = (
-        ("arms", summary(report, report.metrics[:2])),
-        ("claims", [[line[place] for place in kept] for line in claims]),
-    )
-    for name, lines in tables:
-        table = Table(title=f"{report.experiment}, {report.scale}: {name}", title_justify="left")
-        for cell in lines[0]:
-            table.add_column(cell, overflow="fold")
-        for line in lines[1:]:
-            table.add_row(*map(escape, line), style="red" if REFUTED in line else None)
-        console.print(table)
-    measured = (claim["measured"] for claim in report.claims)
-    hows = dict.fromkeys(found["method"] for found in measured if found["difference"] is not None)
-    console.print(f"accuracies in %, their differences in points; intervals: {', '.join(hows) or 'none'}", markup=False)
-    if report.unfinished:
-        console.print(f"not finished: {'; '.join(report.unfinished)}", markup=False)
-    console.print(f"report: {os.path.relpath(report.folder / 'report.md')}", markup=False, soft_wrap=True)
 
 
 def _value(rows: Sequence[Row], metric: str) -> str:

@@ -15,6 +15,7 @@ from memlab.errors import UserError
 from memlab.report import make_report, print_report
 from memlab.report.collect import Point
 from memlab.report.report import Report
+from memlab.report.terminal import claim_lines
 from memlab.report.writers import WRITERS, write_all
 from tests.report.conftest import SCORE
 
@@ -212,7 +213,41 @@ def test_tables_are_printed(make_point: MakePoint, tmp_path: Path) -> None:
     console = Console(record=True, width=220, file=(tmp_path / "out").open("w"))
     print_report(report, console)
     text = console.export_text()
-    assert "curriculum_beats_blank_copy[mixer]" in text and "does not hold" in text and "42.0" in text
+    assert "42.0" in text and "in short: token accuracy (%); mixers: " in text
+    (claim,) = (claim for claim in report.claims if claim["id"] == "curriculum_beats_blank_copy[mixer]")
+    assert f"\n{claim['text']}\n  {claim['verdict']}" in text
+
+
+def test_a_claim_is_told_in_plain_words(make_point: MakePoint, tmp_path: Path) -> None:
+    points = [make_point(arm, value, seed) for arm, value in ACCURACY.items() for seed in range(3)]
+    report = report_of(points, tmp_path)
+    lines = [line.plain for line in claim_lines(report)]
+    words = {claim["text"] for claim in report.claims}
+    told = [line for line in lines if line not in words]
+    assert len(lines) == len(words) + len(told) and len(told) == len(report.claims)
+    (claim,) = (claim for claim in report.claims if claim["id"] == "no_memory_is_lowest[mixer]")
+    line = told[report.claims.index(claim)]
+    assert line.startswith(f"  {claim['verdict']}") and "mixer: " in line and " against no memory " in line
+    assert f": {100 * claim['measured']['difference']:+.1f} [" in line and "points, needed +1.0; 3 seeds" in line
+
+
+def test_an_undecided_claim_says_what_would_decide_it(make_point: MakePoint, tmp_path: Path) -> None:
+    report = report_of([make_point("no_memory", 0.3 + 0.05 * seed, seed) for seed in range(3)], tmp_path)
+    report.claims[0]["measured"] |= {
+        "difference": 0.02,
+        "interval": [-0.01, 0.05],
+        "seeds": [0, 1, 2],
+        "seeds_needed": 12,
+        "left": {"arm": "curriculum", "metric": "token_accuracy", "value": 0.97},
+        "right": {"value": 0.95, "metric": "token_accuracy"},
+    }
+    report.claims[0]["verdict"] = "undecided"
+    _, line, *_ = claim_lines(report)
+    assert line.plain.endswith(
+        "curriculum 97.0 against 95.0: +2.0 [-1.0, +5.0] points, needed +1.0; 3 seeds, 12 would decide"
+    )
+    unmeasured = next(claim for claim in report.claims[1:] if claim["verdict"] == "not measured")
+    assert any(unmeasured["measured"]["reason"] in line.plain for line in claim_lines(report))
 
 
 @pytest.mark.parametrize("module", ["memlab.report", "memlab.report.of_sweep", "memlab.report.__main__"])
