@@ -44,7 +44,7 @@ def test_an_experiment_runs_and_answers_its_claims(
 @pytest.mark.slow
 def test_the_search_compares_settings(memlab: Command, runs: Path) -> None:
     models = ("autoencoder", "trainable", "blank_copy", "direct_copy")
-    arms = ",".join(f"{model}__{setting}" for setting in ("start", "width_32") for model in models)
+    arms = ",".join(f"{model}__{setting}" for setting in ("start", "width_96") for model in models)
     result = memlab(f"+experiment={SEARCH}", f"arm={arms}", "architecture=mixer,transformer", runs=runs)
     assert result.returncode == 0, result.stdout + result.stderr
     [report] = (json.loads(path.read_text()) for path in runs.glob(f"reports/{SEARCH}/*/report.json"))
