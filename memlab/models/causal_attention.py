@@ -108,5 +108,4 @@ def _mask(asking: range, positions: int, x: Tensor) -> Tensor | None:
     """Return which positions each of the last ones may read (t, T); None where the last position asks alone."""
     if asking.start == positions - 1:
         return None
-    seen_TT = torch.ones(positions, positions, dtype=torch.bool, device=x.device).tril()
-    return seen_TT[asking.start : asking.stop]
+    return torch.ones(len(asking), positions, dtype=torch.bool, device=x.device).tril(asking.start)

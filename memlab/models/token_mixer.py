@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from memlab.errors import UserError
 
+ROOM = 256  # positions
+
 
 class StepByStep(nn.Module):
     """A causal map (R, T, D) -> (R, T, D), computed for all positions at once or a few positions at a time.
@@ -50,7 +52,21 @@ class TokenMixer(StepByStep):
         self.length = length
 
 
-def extend(state: dict[str, Tensor], name: str, x_RtD: Tensor) -> Tensor:
-    """Append positions to what the state keeps under a name, and return all of them, (R, T, ...)."""
-    state[name] = torch.cat((state[name], x_RtD), dim=1) if name in state else x_RtD
+def extend(state: dict[str, Any], name: str, x_RtD: Tensor) -> Tensor:
+    """Append positions to what the state keeps under a name, and return all of them, (R, T, ...).
+
+    Without gradients, room for more positions is kept behind them: a step then copies its own positions, not all.
+    """
+    kept = state.get(name)
+    if kept is None or torch.is_grad_enabled():
+        state[name] = x_RtD if kept is None else torch.cat((kept, x_RtD), dim=1)
+        return state[name]
+    before, total = kept.shape[1], kept.shape[1] + x_RtD.shape[1]
+    room = getattr(kept, "room", kept)
+    if room.shape[1] < total:
+        room = kept.new_empty(len(kept), total + ROOM, *kept.shape[2:])
+        room[:, :before] = kept
+    room[:, before:total] = x_RtD
+    state[name] = room[:, :total]
+    state[name].room = room
     return state[name]
