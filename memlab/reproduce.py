@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "autoencoder_design",
     "robust_memories",
     "memory_vectors",
+    "throughput",
 )
 
 
@@ -66,7 +67,9 @@ def main() -> None:
 
 
 def _jobs(sweep: Sweep) -> dict[str, Job]:
-    """The stages of a sweep by run folder, each once."""
+    """The stages of a sweep by run folder, each once; none if it measures speed."""
+    if sweep.measures:
+        return {}
     return {str(job.folder.path): job for chain in plan_all(sweep.configs) for job in chain.jobs}
 
 
@@ -79,7 +82,11 @@ def _print_plan(jobs: dict[str, dict[str, Job]]) -> None:
         left = sum(not job.folder.finished for job in new.values())
         table.add_row(name, str(len(own)), str(left), duration(_seconds(new)))
     console.print(table)
-    console.print("a stage that several experiments share counts with the first of them", markup=False)
+    console.print(
+        "a stage that several experiments share counts with the first of them; measuring speed (throughput) is not"
+        " counted",
+        markup=False,
+    )
 
 
 def _seconds(jobs: dict[str, Job]) -> float:

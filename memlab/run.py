@@ -19,7 +19,7 @@ from memlab.processes.ending import end
 from memlab.processes.machine import BUSY, Others, choose_waiting
 from memlab.processes.signals import Stopped, signals
 from memlab.storage.caches import keep_caches_in
-from memlab.sweep import needs_workers, prepare, require_possible, run_sweep, start_ranks
+from memlab.sweep import needs_workers, prepare, print_plan, require_possible, run_sweep, start_ranks
 
 
 def main() -> None:
@@ -44,10 +44,8 @@ def _main(arguments: list[str]) -> int:
         keep_caches_in(sweep.runs_dir)
         chains = plan_all(sweep.configs)
         if sweep.configs[0].dry_run:
-            from memlab.training.dry_run import print_plan
-
             require_possible(sweep, chains)
-            print_plan(chains)
+            print_plan(sweep, chains)
             return 0
         start_ranks(sweep)
         workers = needs_workers(sweep, chains)

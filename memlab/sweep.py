@@ -6,6 +6,7 @@ from typing import Any
 
 from memlab.config.compose import Sweep
 from memlab.config.instantiate import build, verify
+from memlab.config.measured import points_of
 from memlab.config.stage import Chain, Config, Job
 from memlab.errors import UserError
 from memlab.processes import ranks
@@ -19,7 +20,8 @@ def needs_workers(sweep: Sweep, chains: Sequence[Chain]) -> bool:
     """Whether the command has several points to train side by side on this machine."""
     trainer = sweep.configs[0].trainer
     one_process = trainer.devices * trainer.nodes == 1 and ranks.world() == 1
-    return sweep.launcher["name"] == "local" and one_process and len(chains) > 1 and bool(unfinished(chains))
+    local = sweep.launcher["name"] == "local" and not sweep.measures
+    return local and one_process and len(chains) > 1 and bool(unfinished(chains))
 
 
 def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
@@ -57,11 +59,27 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
         )
         flops_per_step(job.stage)
         require_trainable(job)
+    if sweep.measures:
+        from memlab.bench.session import require_measurable_speed
+
+        require_measurable_speed(chains, sweep.launcher["name"])
 
 
 def unfinished(chains: Sequence[Chain]) -> list[Job]:
     """Return the stages that are not trained, or not measured as their chain asks."""
     return [job for chain in chains for job in chain.jobs if not job.done]
+
+
+def print_plan(sweep: Sweep, chains: Sequence[Chain]) -> None:
+    """Print what the command would train, or measure."""
+    if sweep.measures:
+        from memlab.bench.session import print_sessions
+
+        print_sessions(chains)
+        return
+    from memlab.training.dry_run import print_plan as print_stages
+
+    print_stages(chains)
 
 
 def prepare(sweep: Sweep, chains: Sequence[Chain]) -> None:
@@ -70,7 +88,7 @@ def prepare(sweep: Sweep, chains: Sequence[Chain]) -> None:
     Raises UserError as require_possible does, and if a text cannot be prepared.
     """
     require_possible(sweep, chains)
-    jobs = unfinished(chains)
+    jobs = [] if sweep.measures else unfinished(chains)
     if jobs:
         from memlab.training.evaluate import require_measurable
 
@@ -79,12 +97,18 @@ def prepare(sweep: Sweep, chains: Sequence[Chain]) -> None:
     if sweep.is_experiment and ranks.is_first():
         from memlab.report.of_sweep import write_points
 
-        write_points(sweep.report_folder, sweep.given, [chain.point() for chain in chains])
+        write_points(sweep.report_folder, sweep.given, points_of(chains))
 
 
 def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
-    """Run the points where hydra/launcher says, then make the report; return the exit status."""
-    launch = run_points if sweep.launcher["name"] == "basic" else _launcher(sweep.launcher)
+    """Run the points where hydra/launcher says, then make the report; return the exit status.
+
+    Speeds are measured here, in this process.
+    """
+    if sweep.measures:
+        from memlab.bench.session import run_sessions as launch
+    else:
+        launch = run_points if sweep.launcher["name"] == "basic" else _launcher(sweep.launcher)
     failures = launch(chains)
     if sweep.is_experiment and ranks.is_first():
         from memlab.report.of_sweep import report_sweep
@@ -95,7 +119,7 @@ def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
             runs_dir=sweep.runs_dir,
             folder=sweep.report_folder,
             command=sweep.command,
-            points=[chain.point() for chain in chains],
+            points=points_of(chains),
             overrides=sweep.given,
         )
     elif ranks.is_first() and len(chains) == 1 and not failures:

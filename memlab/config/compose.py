@@ -28,7 +28,7 @@ _TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows
 SWEPT = {"architecture", "arm", "seed"}  # what an experiment sweeps
 KEYS = {
     *("architecture", "arm", "arms", "curriculum", "data", "dry_run", "encoder", "evaluation", "experiment", "logger"),
-    *("objective", "optimizer", "runs_dir", "scale", "schedule", "seed", "tokenizer", "trainer"),
+    *("measurement", "objective", "optimizer", "runs_dir", "scale", "schedule", "seed", "tokenizer", "trainer"),
 }
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
@@ -50,6 +50,11 @@ class Sweep:
     @property
     def is_experiment(self) -> bool:
         return self.experiment is not None
+
+    @property
+    def measures(self) -> bool:
+        """Whether the command measures speed instead of training."""
+        return self.configs[0].measurement is not None
 
     @property
     def runs_dir(self) -> Path:

@@ -122,10 +122,11 @@ def _compose(overrides: Sequence[str]) -> "Sweep":
 
 
 def _points(sweep: "Sweep") -> Sequence[Point]:
-    from memlab.config.plan import plan
+    from memlab.config.measured import points_of
+    from memlab.config.plan import plan_all
 
     def planned() -> list[Point]:
-        return [plan(config).point() for config in sweep.configs]
+        return points_of(plan_all(sweep.configs))
 
     return find_points(planned, sweep.report_folder, sweep.runs_dir)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from memlab.errors import UserError
+from memlab.report.measured import ROUNDS, find_row
 from memlab.storage.run_folder import RunFolder
 
 # A row holds what a line of results.csv says, and three keys that stay out of it:
@@ -20,11 +21,12 @@ from memlab.storage.run_folder import RunFolder
 #            token is scored. Rows that older versions committed have none.
 #   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions", "curve"}],
 #            oldest first; of: encoder or decoder. Rows that older versions committed lack commit ... versions here.
+# Rows of speeds have `rounds`, too (memlab/report/measured.py).
 # A decoder stage's curve holds its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...]}; a
 # metric has the row's name for it; steps, tokens and seconds count from the stage's own start. Numbers of curves have
 # six significant digits, the precision of committed results, so that both draw the same picture.
 Row = dict[str, Any]
-BULKY = ("windows", "places", "stages")
+BULKY = ("windows", "places", "stages", ROUNDS)
 COSTS = ("steps", "tokens", "seconds")
 
 
@@ -38,10 +40,13 @@ class Point(TypedDict):
     # Files of the last folder: {"file", "prefix" of the metrics' names, "nested": whether the table's name stands in
     # them, too, "settings" that the file must have been made with}.
     evaluations: NotRequired[list[dict[str, Any]]]
+    measured: NotRequired[str]  # the file in `folder` that holds the row of a point that measures speed
 
 
 def is_finished(point: Point) -> bool:
     """Whether every stage of the chain is finished and the last one was evaluated as this point asks."""
+    if "measured" in point:
+        return find_row(point["folder"], point["measured"], point["choices"]) is not None
     try:
         *_, run = [RunFolder.open(Path(folder)) for folder in (*point["stages"], point["folder"])]
     except UserError:
@@ -114,6 +119,10 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> Evalu
 
 
 def _row(point: Point) -> Row:
+    if "measured" in point:
+        row = find_row(point["folder"], point["measured"], point["choices"])
+        assert row is not None, point
+        return row
     run = RunFolder.open(Path(point["folder"]))
     # The curve drawn is that of the model evaluated: an autoencoder alone has its decoder in its encoder's stage.
     first = min(point["encoder_stages"], len(point["stages"]) - 1)

@@ -60,11 +60,11 @@ def write_points(folder: Path, overrides: Sequence[str], points: Sequence[Point]
 
 def read_points(folder: Path, runs_dir: Path) -> list[Point] | None:
     """Return the points that `write_points` wrote into `folder`; None if they are missing or cannot be read."""
-    stages = runs_dir / "stages"
     try:
         kept: list[Any] = read_json(folder / POINTS_FILE)
         for point in kept:
-            point.update(folder=stages / point["folder"], stages=[stages / stage for stage in point["stages"]])
+            root = runs_dir / ("measurements" if "measured" in point else "stages")
+            point.update(folder=root / point["folder"], stages=[root / stage for stage in point["stages"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return kept

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from memlab.config.compose import compose_sweep
-from memlab.config.plan import plan
+from memlab.config.measured import points_of
+from memlab.config.plan import plan_all
 from memlab.errors import UserError
 from memlab.report.of_sweep import COMMAND_FILE, POINTS_FILE, read_points
 from memlab.runs.state import attempt, config_of, inside, run_folders
@@ -64,7 +65,7 @@ def _planned(folder: Path) -> set[str] | None:
         return None
     try:
         configs = compose_sweep([str(override) for override in overrides]).configs
-        return {Path(stage).name for config in configs for stage in plan(config).point()["stages"]}
+        return {Path(stage).name for point in points_of(plan_all(configs)) for stage in point["stages"]}
     except (UserError, OSError):
         return None
 
