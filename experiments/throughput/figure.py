@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from memlab.bench.cost_model import Cost, exponent, fit, fit_error, measured_best
 from memlab.report.collect import Row
@@ -140,7 +141,9 @@ def _decoding(rows: list[Row], expected: Expected) -> Figure:
             _log_axes(axis, "tokens in front", name)
             axis.set_title(architecture)
             _name(axis, ends)
-    figure.suptitle("Decoding behind a text: the cost by the text's length (means; bands: least to greatest repetition)")
+    figure.suptitle(
+        "Decoding behind a text: the cost by the text's length (means; bands: least to greatest repetition)"
+    )
     return figure
 
 
@@ -214,6 +217,13 @@ def _line(axis: Axes, x: list[int], values: list[list[float]], colour: str) -> N
 def _log_axes(axis: Axes, x: str, y: str) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
+    axis.xaxis.set_major_locator(LogLocator(base=2, numticks=7))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 30 * low else (1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(labelsize=8)
     axis.set_xlabel(x)
     axis.set_ylabel(y)
 

@@ -3,8 +3,8 @@
     seconds(n, s) = a + b n + c n^2/s + d s + e s^2
 
 a: whatever does not depend on the sizes. b n: work per token. c n^2/s: the encoder mixes the (n/s)^2 pairs of each of s
-chunks. d s: the decoder's work per slot. e s^2: the decoder mixes the pairs of s slots. experiments/throughput/README.md
-derives the model; no coefficient is negative. Neither torch nor any model is imported.
+chunks. d s: the decoder's work per slot. e s^2: the decoder mixes the pairs of s slots. No coefficient is negative.
+experiments/throughput/README.md derives the model. Neither torch nor any model is imported.
 """
 
 import math

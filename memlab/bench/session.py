@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from memlab.bench.throughput import how_of, repetition, steps_of
+from memlab.bench.throughput import Rounds, how_of, repetition, steps_of
 from memlab.config.measured import repetition_file, sessions
 from memlab.config.stage import Chain, Job
 from memlab.errors import UserError
@@ -53,24 +53,10 @@ def run_sessions(chains: Sequence[Chain]) -> list[str]:
     if settings["threads"] is not None:
         torch.set_num_threads(settings["threads"])
     prepare_cpu()
-    busy = []
+    busy = [0.0]
     for folder, own in sessions(chains).items():
-        left = _missing(folder, own)
-        architecture = own[0].choices["architecture"]
-        if not left:
-            console.print(f"{architecture}: measured before, {folder}; delete the folder to measure again", markup=False)
-        with Bars() as bars:
-            bar = bars.bar(f"{architecture}, {len(left)} repetitions", sum(map(steps_of, map(_jobs, left.values()))))
-            for seed, of_seed in left.items():
-                bar.note = f"repetition {seed}"
-
-                def tick(note: str, seed: int = seed) -> None:
-                    bar.update(bar.done + 1, f"repetition {seed}: {note}")
-
-                rows = _repetition(folder, of_seed, tick)
-                write_json(folder / repetition_file(seed), {"rows": rows})
-                busy.append(rows[0]["other_cores"])
-    if busy and max(busy) > BUSY:
+        busy += _measure(folder, own)
+    if max(busy) > BUSY:
         console.print(
             f"warning: other processes used up to {max(busy):.1f} cores meanwhile: measure again on an idle machine",
             markup=False,
@@ -90,6 +76,26 @@ def print_sessions(chains: Sequence[Chain]) -> None:
     console.print("nothing is trained: speeds are measured in this process, with random weights", markup=False)
 
 
+def _measure(folder: Path, chains: Sequence[Chain]) -> list[float]:
+    """Measure the repetitions that have no file; return how many cores other processes used during each."""
+    architecture, left, busy = chains[0].choices["architecture"], _missing(folder, chains), []
+    if not left:
+        console.print(f"{architecture}: measured before, {folder}; delete the folder to measure again", markup=False)
+    with Bars() as bars:
+        bar = bars.bar(f"{architecture}, {len(left)} repetitions", sum(steps_of(_jobs(own)) for own in left.values()))
+        for seed, own in left.items():
+            others, started = Others(), time.perf_counter()
+            rounds: Rounds = {}
+            for note, measured in repetition(_jobs(own)):
+                for arm, quantities in measured.items():
+                    rounds.setdefault(arm, {}).update(quantities)
+                bar.update(bar.done + 1, f"repetition {seed}: {note}")
+            busy.append(others.cores())
+            rows = _rows(folder, own, rounds, time.perf_counter() - started, busy[-1])
+            write_json(folder / repetition_file(seed), {"rows": rows})
+    return busy
+
+
 def _missing(folder: Path, chains: Sequence[Chain]) -> dict[int, list[Chain]]:
     """Return the chains of every repetition that has no file."""
     by_seed: dict[int, list[Chain]] = {}
@@ -103,32 +109,28 @@ def _jobs(chains: Sequence[Chain]) -> dict[str, Job]:
     return {chain.choices["arm"]: chain.jobs[-1] for chain in chains}
 
 
-def _repetition(folder: Path, chains: Sequence[Chain], tick: Any) -> list[dict[str, Any]]:
-    others, started = Others(), time.perf_counter()
-    rounds = repetition(_jobs(chains), tick)
+def _rows(
+    folder: Path, chains: Sequence[Chain], rounds: Rounds, seconds: float, other_cores: float
+) -> list[dict[str, Any]]:
+    """Return the rows of a repetition, which took `seconds` for all arms together."""
     code, dirty = commit()
-    about = {
-        "commit": code,
-        "dirty": bool(dirty),
-        "hardware": _one_line({**hardware(), "threads": torch.get_num_threads()}),
-    }
-    seconds = time.perf_counter() - started
+    machine = _one_line({**hardware(), "threads": torch.get_num_threads()})
+    about = {"commit": code, "dirty": bool(dirty), "hardware": machine}
     stage = {
         "run": f"{folder.name}/repetition-{chains[0].choices['seed']}",
         "name": "repetition",
         "of": "measurement",
-        "steps": 0,
-        "tokens": 0,
-        "seconds": seconds,  # of all arms together
+        **{"steps": 0, "tokens": 0, "seconds": seconds},
         **about,
         "versions": _one_line(versions()),
         "curve": {},
     }
-    common = {"other_cores": others.cores(), **about, "run": folder.name, "windows": {}, "places": {}}
-    return [
-        {**chain.choices, **metrics_of(rounds[arm]), **_cost(rounds[arm]), **common, "stages": [stage], ROUNDS: rounds[arm]}
-        for arm, chain in ((chain.choices["arm"], chain) for chain in chains)
-    ]
+    common = {"other_cores": other_cores, **about, "run": folder.name, "windows": {}, "places": {}, "stages": [stage]}
+    rows = []
+    for chain in chains:
+        own = rounds[chain.choices["arm"]]
+        rows.append({**chain.choices, **metrics_of(own), **_cost(own), **common, ROUNDS: own})
+    return rows
 
 
 def metrics_of(quantities: dict[str, list[float]]) -> dict[str, float]:

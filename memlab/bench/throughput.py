@@ -1,6 +1,6 @@
 """What an experiment on speed measures: training steps, decoding behind contexts, reading a text in s chunks.
 
-Arms take turns. One call of `repetition` builds every model again and gives {arm: {quantity: [a number per round]}}.
+Arms take turns. A `repetition` builds every model again and gives {arm: {quantity: [a number per round]}}.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +53,9 @@ class Throughput:
             if wrong := [length for length in lengths if text % length or length >= text]:
                 raise UserError(f"measurement.lengths={wrong}: a text of {text} tokens is not so many whole chunks")
         if "read" in parts and (len(tokens) < 2 or len(lengths) < 3):
-            raise UserError("measurement.tokens and lengths: how cost grows takes two texts, and three lengths of chunks")
+            raise UserError(
+                "measurement.tokens and lengths: how cost grows takes two texts, and three lengths of chunks"
+            )
         self.parts = parts
         self.rounds = rounds
         self.most_seconds = most_seconds
@@ -70,14 +72,19 @@ class Throughput:
             raise UserError(f"measurement.contexts={wrong}: choose multiples of scale.chunk_length={length}")
 
 
-def repetition(jobs: Mapping[str, Job], tick: Callable[[str], None]) -> Rounds:
-    """Measure all arms once. `tick` is told what comes next: there are `steps_of` such calls."""
+def repetition(jobs: Mapping[str, Job]) -> Iterator[tuple[str, Rounds]]:
+    """Measure all arms once: yield what was measured together, and its name. There are `steps_of` such yields."""
     hows = {arm: how_of(job) for arm, job in jobs.items()}
-    found: Rounds = {arm: {} for arm in jobs}
-    for measured in _measured(jobs, hows, tick):
-        for arm, quantities in measured.items():
-            found[arm] |= quantities
-    return found
+    training = [arm for arm, how in hows.items() if "train" in how.parts]
+    if training:
+        yield "training steps", _train({arm: jobs[arm] for arm in training}, hows[training[0]])
+    decoding = [arm for arm, how in hows.items() if "decode" in how.parts]
+    for context in sorted({context for arm in decoding for context in hows[arm].contexts}):
+        own = {arm: jobs[arm] for arm in decoding if context in hows[arm].contexts}
+        yield f"decoding behind {context:,} tokens", _decode(own, hows[decoding[0]], context)
+    for arm, how in hows.items():
+        for tokens in how.tokens if "read" in how.parts else ():
+            yield f"{arm}, {tokens:,} tokens in s chunks", {arm: _read(jobs[arm], how, tokens)}
 
 
 def steps_of(jobs: Mapping[str, Job]) -> int:
@@ -93,25 +100,6 @@ def how_of(job: Job) -> Throughput:
     how = build(job.config["measurement"])
     assert isinstance(how, Throughput), how
     return how
-
-
-def _measured(
-    jobs: Mapping[str, Job], hows: Mapping[str, Throughput], tick: Callable[[str], None]
-) -> Iterator[Rounds]:
-    """Yield what was measured together."""
-    training = [arm for arm, how in hows.items() if "train" in how.parts]
-    if training:
-        tick("training steps")
-        yield _train({arm: jobs[arm] for arm in training}, hows[training[0]])
-    decoding = [arm for arm, how in hows.items() if "decode" in how.parts]
-    for context in sorted({context for arm in decoding for context in hows[arm].contexts}):
-        tick(f"decoding behind {context:,} tokens")
-        own = {arm: jobs[arm] for arm in decoding if context in hows[arm].contexts}
-        yield _decode(own, hows[decoding[0]], context)
-    for arm, how in hows.items():
-        for tokens in how.tokens if "read" in how.parts else ():
-            tick(f"{arm}: {tokens:,} tokens in s chunks")
-            yield {arm: _read(jobs[arm], how, tokens)}
 
 
 def _train(jobs: Mapping[str, Job], how: Throughput) -> Rounds:
@@ -167,4 +155,3 @@ def _model(job: Job, sizes: Mapping[str, int], most_bytes: int) -> LanguageModel
         return None
     model: LanguageModel = build(spec)
     return model
-

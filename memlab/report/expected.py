@@ -2,6 +2,7 @@
 
     title: ...
     message: "{blank_copy} of the tokens right, not {direct_copy}"   # the figure's title, with the arms' means
+    note: ...                                    # what a reader of the report must know about its numbers
     headline: {metric: token_accuracy, arms: [blank_copy, direct_copy]}   # the numbers to quote first
     arms:
       blank_copy: {label: blank copy, short: blank, colour: blue}   # short: beside a curve; curve: false draws none

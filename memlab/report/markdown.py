@@ -45,6 +45,7 @@ def markdown(report: Report, pictures: Sequence[str]) -> str:
     parts = [
         f"# {report.experiment}, scale {report.scale}",
         str(report.expected.get("title", "")),
+        str(report.expected.get("note", "")),
         f"In short: {short}." if (short := headline(report)) else "",
         f"```\n{report.command}\n```",
         "## Arms",

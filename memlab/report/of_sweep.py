@@ -17,6 +17,7 @@ from memlab.errors import UserError, explain
 from memlab.progress import console
 from memlab.report.collect import Point, Row, evaluated, is_finished
 from memlab.report.expected import load_expected
+from memlab.report.measured import ROUNDS
 from memlab.report.report import Report
 from memlab.report.terminal import print_report
 from memlab.report.write import make_report, redraw
@@ -158,12 +159,16 @@ def print_point(label: str, point: Point) -> None:
 def print_next(report: Report, overrides: Sequence[str]) -> None:
     """Print where the pictures are and which commands may come next, ready to be pasted into a shell."""
     given = list(overrides)
-    kept = [override for override in given if not override.startswith(("architecture=", "seed="))]
+    measured = any(ROUNDS in row for row in report.rows)
+    what, wider = ("", WIDER[:1]) if measured else (" and the spread over seeds", WIDER)
+    source = "what was measured" if measured else "the run folders"
+    swept = tuple(f"{override.split('=')[0]}=" for override in wider)
+    kept = [override for override in given if not override.startswith(swept)]
     for picture in report.pictures:
         console.print(f"picture: {os.path.relpath(picture)}", markup=False)
     console.print(
-        f"next: both architectures and the spread over seeds\n  {_command('memlab.run', [*kept, *WIDER])}\n"
-        f"or this report again, from the run folders\n  {_command('memlab.report', given)}",
+        f"next: both architectures{what}\n  {_command('memlab.run', [*kept, *wider])}\n"
+        f"or this report again, from {source}\n  {_command('memlab.report', given)}",
         markup=False,
     )
 

@@ -38,6 +38,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console.print(f"accuracies in %, their differences in points; intervals: {', '.join(hows) or 'none'}", markup=False)
     if short := headline(report):
         console.print(f"in short: {short}", markup=False)
+    if note := report.expected.get("note"):
+        console.print(note, markup=False)
     if report.unfinished:
         console.print(f"not finished: {'; '.join(report.unfinished)}", markup=False)
     console.print(f"report: {os.path.relpath(report.folder / 'report.md')}", markup=False, soft_wrap=True)

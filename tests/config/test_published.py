@@ -17,6 +17,7 @@ INFORMATION = "+experiment=memory_information arm=probe_memory_clm"
 FIGURE_2 = "+experiment=causal_memory arm="
 RECOVERY = "+experiment=frozen_recovery arm=frozen_autoencoder_clm"
 ORACLE = "+experiment=oracle_memory scale=paper_oracle arm="
+THROUGHPUT = "+experiment=throughput seed=0 arm="
 PLACEMENT = "+experiment=memory_placement arm=variable_clm"
 
 # A point in a line; then a line per stage of it:
@@ -48,6 +49,12 @@ paper_figure_2 transformer {FIGURE_2}recurrent
     clm         | -           | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
 paper_figure_2 transformer {PLACEMENT}
     clm         | 256 16 4 -  | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
+paper_figure_2 mixer {THROUGHPUT}memory_matched
+    clm         | 512 16 0 8  | 1024 16 0 1 | 4 256 | 5e-4 128 200000 500  | -
+paper_figure_2 transformer {THROUGHPUT}memory
+    clm         | 256 16 4 -  | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
+paper_figure_2 transformer {THROUGHPUT}full_context
+    clm         | -           | 512 16 4 -  | 4 256 | 2e-4 128 200000 500  | -
 paper_oracle mixer {ORACLE}oracle_autoencoder
     autoencoder | 1024 8 0 16 | 1024 8 0 16 | 1 512 | 5e-4 128 200000 500  | Unroll
     clm         | 1024 8 0 16 | 1024 8 0 1  | 2 512 | 5e-4 64 100000 500   | -

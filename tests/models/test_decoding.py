@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memlab.models import LanguageModel, StackDecoder, TokenMixer
+from memlab.models import LanguageModel, StackDecoder, TokenMixer, token_mixer
 from memlab.models.token_mixer import StepByStep
 from tests import tiny
 
@@ -164,3 +164,30 @@ def test_defaults_of_a_port_recompute() -> None:
     steps = torch.cat([mixer.step(part, state) for part in x.split([2, 1, 2], dim=1)], dim=1)
     assert mixer.calls == [2, 3, 5] and mixer.state_size(5) == 20
     torch.testing.assert_close(steps, x.cumsum(1))
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["with gradients", "with room"])
+def test_a_state_keeps_every_position_it_was_given(grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room runs out several times; what the state was given stays as it is, and gradients pass through it."""
+    monkeypatch.setattr(token_mixer, "ROOM", 2)
+    x = torch.randn(2, 9, 3, requires_grad=grad)
+    before = x.detach().clone()
+    state: dict[str, Tensor] = {}
+    with torch.set_grad_enabled(grad):
+        for part in x.split([1, 1, 3, 1, 2, 1], dim=1):
+            kept = token_mixer.extend(state, "x", part)
+    assert torch.equal(kept, before) and torch.equal(x, before) and kept is state["x"]
+    if grad:
+        kept.sum().backward()
+        assert x.grad is not None and torch.equal(x.grad, torch.ones_like(x))
+
+
+@torch.no_grad()
+def test_a_new_position_does_not_move_the_earlier_ones() -> None:
+    state: dict[str, Tensor] = {}
+    for _ in range(2):
+        token_mixer.extend(state, "x", torch.zeros(1, 1, 4))
+    place = state["x"].data_ptr()
+    for _ in range(token_mixer.ROOM):
+        token_mixer.extend(state, "x", torch.zeros(1, 1, 4))
+    assert state["x"].data_ptr() == place and state["x"].shape == (1, token_mixer.ROOM + 2, 4)
