@@ -82,13 +82,13 @@ def _chunks(row: Row) -> dict[str, float | None]:
     if not costs:
         return {}
     model = fit(costs)
-    texts = sorted({tokens for tokens, *_ in costs})
-    found: dict[str, float | None] = {
+    texts = _texts(costs)
+    fitted = [best for text in texts if (best := model.best_chunks(text)) is not None]
+    return {
         "best_chunks_exponent": exponent(texts, [measured_best(_of(costs, text))[0] for text in texts]),
-        "fitted_exponent": exponent(texts, [model.best_chunks(text) for text in texts]),
+        "fitted_exponent": exponent(texts, fitted) if len(fitted) == len(texts) else None,
         "fit_error": fit_error(model, costs),
     }
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def draw(rows: list[Row], expected: Expected, path: Path) -> None:
@@ -160,7 +160,7 @@ def _reading_figure(rows: list[Row], expected: Expected) -> Figure:
                 axis.set_title(f"{architecture}, {narrow}")
                 best.append((arm, own))
         _best(axes[-1], best, expected)
-        axes[-1].set_title(f"{architecture}: the best number of chunks")
+        axes[-1].set_title(f"{architecture}: best number of chunks")
     figure.suptitle("Reading n tokens in s chunks: measured (dots) and fitted cost model (lines)")
     return figure
 
@@ -170,13 +170,13 @@ def _by_chunks(axis: Axes, rows: list[Row]) -> None:
     costs = _mean_costs(rows)
     model = fit(costs)
     ends = []
-    for colour, text in zip(COLOURS.values(), sorted({tokens for tokens, *_ in costs}), strict=False):
+    for colour, text in zip(COLOURS.values(), _texts(costs), strict=False):
         of_text = _of(costs, text)
         chunks = sorted(of_text)
         axis.plot(chunks, [1e3 * of_text[s] for s in chunks], "o", color=colour, markersize=3)
         fine = np.geomspace(chunks[0], chunks[-1], 60)
         axis.plot(fine, [1e3 * model.seconds(text, s) for s in fine], color=colour, linewidth=1.2)
-        ends.append((chunks[-1], 1e3 * of_text[chunks[-1]], f"n = {text:,}", colour))
+        ends.append((chunks[-1], 1e3 * of_text[chunks[-1]], f"n = {_count(text)}", colour))
     _log_axes(axis, "chunks s", "milliseconds")
     _name(axis, ends)
 
@@ -188,13 +188,14 @@ def _best(axis: Axes, best: list[tuple[str, list[Row]]], expected: Expected) -> 
         look = looks_of(rows, expected)[arm]
         costs = _mean_costs(rows)
         model = fit(costs)
-        texts = sorted({tokens for tokens, *_ in costs})
+        texts = _texts(costs)
         found = [measured_best(_of(costs, text)) for text in texts]
         for text, (chunks, inside) in zip(texts, found, strict=True):
             axis.plot(text, chunks, "o", color=look.colour, markerfacecolor=look.colour if inside else "white")
-        fitted = [model.best_chunks(text) for text in texts]
-        axis.plot(texts, fitted, color=look.colour, linewidth=1.2)
-        ends.append((texts[-1], fitted[-1], "narrow" if arm == READING[0] else "wide", look.colour))
+        fitted = [(text, best) for text in texts if (best := model.best_chunks(text)) is not None]
+        axis.plot([text for text, _ in fitted], [s for _, s in fitted], color=look.colour, linewidth=1.2)
+        last = fitted[-1] if fitted else (texts[-1], found[-1][0])
+        ends.append((*last, "narrow" if arm == READING[0] else "wide", look.colour))
         if arm == READING[0]:
             rule = [found[0][0] * (text / texts[0]) ** (2 / 3) for text in texts]
             axis.plot(texts, rule, ":", color="black", linewidth=1)
@@ -209,6 +210,11 @@ def _grid(rows: list[Row], columns: int) -> tuple[Figure, np.ndarray, list[str]]
     return figure, figure.subplots(len(architectures), columns, squeeze=False), architectures
 
 
+def _count(number: float) -> str:
+    """Return a number of tokens or chunks: 512, 16k (16 times 1,024)."""
+    return f"{number / 1024:g}k" if number >= 1024 else f"{number:g}"
+
+
 def _line(axis: Axes, x: list[int], values: list[list[float]], colour: str) -> None:
     axis.plot(x, [float(np.mean(of)) for of in values], "o-", color=colour, markersize=3, linewidth=1.4)
     axis.fill_between(x, [min(of) for of in values], [max(of) for of in values], color=colour, alpha=0.15, linewidth=0)
@@ -218,9 +224,9 @@ def _log_axes(axis: Axes, x: str, y: str) -> None:
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(LogLocator(base=2, numticks=7))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     low, high = axis.get_ylim()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 30 * low else (1, 2, 5)))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(labelsize=8)
@@ -254,6 +260,10 @@ def _mean_costs(rows: list[Row]) -> list[Cost]:
         for tokens, chunks, value in _reading(row):
             seconds.setdefault((tokens, chunks), []).append(value)
     return [(*key, math.fsum(values) / len(values)) for key, values in seconds.items()]
+
+
+def _texts(costs: list[Cost]) -> list[int]:
+    return sorted({tokens for tokens, *_ in costs})
 
 
 def _of(costs: list[Cost], text: int) -> Mapping[int, float]:

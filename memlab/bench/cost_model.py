@@ -30,14 +30,17 @@ class CostModel:
         terms = _terms(tokens, chunks)
         return sum(part * term for part, term in zip((self.a, self.b, self.c, self.d, self.e), terms, strict=True))
 
-    def best_chunks(self, tokens: float) -> float:
-        """Return the s that takes least time, where the derivative -c n^2/s^2 + d + 2 e s is zero; within 1 and n."""
-        if self.e == 0:
-            best = tokens * math.sqrt(self.c / self.d) if self.d else tokens
-        else:
+    def best_chunks(self, tokens: float) -> float | None:
+        """Return the s that takes least time, where the derivative -c n^2/s^2 + d + 2 e s is zero.
+
+        None if the time only grows or only falls between s = 1 and s = n.
+        """
+        if self.e:
             roots = np.roots([2 * self.e, self.d, 0.0, -self.c * tokens**2])
-            best = max(root.real for root in roots if abs(root.imag) <= 1e-6 * abs(root))
-        return min(max(float(best), 1.0), float(tokens))
+            best = float(max(root.real for root in roots if abs(root.imag) <= 1e-6 * abs(root)))
+        else:
+            best = tokens * math.sqrt(self.c / self.d) if self.d else tokens
+        return best if 1 < best < tokens else None
 
 
 def fit(costs: Sequence[Cost]) -> CostModel:

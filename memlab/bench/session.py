@@ -116,7 +116,7 @@ def _rows(
     code, dirty = commit()
     machine = _one_line({**hardware(), "threads": torch.get_num_threads()})
     about = {"commit": code, "dirty": bool(dirty), "hardware": machine}
-    stage = {
+    stage: dict[str, Any] = {
         "run": f"{folder.name}/repetition-{chains[0].choices['seed']}",
         "name": "repetition",
         "of": "measurement",
@@ -125,7 +125,14 @@ def _rows(
         "versions": _one_line(versions()),
         "curve": {},
     }
-    common = {"other_cores": other_cores, **about, "run": folder.name, "windows": {}, "places": {}, "stages": [stage]}
+    common: dict[str, Any] = {
+        "other_cores": other_cores,
+        **about,
+        "run": folder.name,
+        "windows": {},
+        "places": {},
+        "stages": [stage],
+    }
     rows = []
     for chain in chains:
         own = rounds[chain.choices["arm"]]
@@ -139,8 +146,8 @@ def metrics_of(quantities: dict[str, list[float]]) -> dict[str, float]:
     found = {}
     if "step_seconds" in middle:
         found["tokens_per_second"] = middle["tokens"] / middle["step_seconds"]
-        found["operations"] = middle["operations"] / MILLION
-        found["peak_mib"] = middle["peak_bytes"] / MIB
+        found["million_operations_per_token"] = middle["operations"] / MILLION
+        found["peak_memory"] = middle["peak_bytes"] / MIB
     for name, value in middle.items():
         where, _, quantity = name.rpartition("/")
         if quantity == "state_bytes":

@@ -14,6 +14,7 @@ from memlab.config.instantiate import build
 from memlab.config.stage import Job
 from memlab.errors import UserError
 from memlab.models import LanguageModel
+from memlab.models.base import require_positive
 from memlab.training.trainer import speed_up
 
 PARTS = ("train", "decode", "read")
@@ -27,6 +28,7 @@ class Throughput:
 
     parts: some of train, decode and read.
     rounds: times that the arms take turns within a repetition; after most_seconds no further round begins.
+    read_rounds: the same of the numbers of chunks in which a text is read.
     most_bytes: of a model's weights: a mixer's grow with the square of its context, so a larger one is left out there.
     contexts: tokens that decoding follows, whole chunks of the scale's length.
     tokens, lengths: of texts that are read in s = tokens / length chunks; each length divides each number of tokens.
@@ -38,6 +40,7 @@ class Throughput:
         *,
         parts: list[str],
         rounds: int,
+        read_rounds: int,
         most_seconds: float,
         most_bytes: int,
         contexts: list[int],
@@ -46,9 +49,10 @@ class Throughput:
     ) -> None:
         if unknown := sorted(set(parts) - set(PARTS)):
             raise UserError(f"measurement.parts={unknown}: choose some of {', '.join(PARTS)}")
-        for name, values in (("contexts", contexts), ("tokens", tokens), ("lengths", lengths), ("rounds", [rounds])):
+        for name, values in (("contexts", contexts), ("tokens", tokens), ("lengths", lengths)):
             if not values or min(values) < 1:
                 raise UserError(f"measurement.{name}={values}: choose whole numbers of at least 1")
+        require_positive(rounds=rounds, read_rounds=read_rounds)
         for text in tokens:
             if wrong := [length for length in lengths if text % length or length >= text]:
                 raise UserError(f"measurement.lengths={wrong}: a text of {text} tokens is not so many whole chunks")
@@ -58,6 +62,7 @@ class Throughput:
             )
         self.parts = parts
         self.rounds = rounds
+        self.read_rounds = read_rounds
         self.most_seconds = most_seconds
         self.most_bytes = most_bytes
         self.contexts = contexts
@@ -134,7 +139,7 @@ def _read(job: Job, how: Throughput, tokens: int) -> dict[str, list[float]]:
         model = _model(job, {"chunks": chunks + 1, "length": length}, how.most_bytes)
         if model is not None:
             tasks[str(chunks)] = _decoding(model, job, tokens).first_token
-    rounds = alternate(tasks, how.rounds, how.most_seconds)
+    rounds = alternate(tasks, how.read_rounds, how.most_seconds)
     return {f"read_{tokens}/{chunks}": of["first_token_seconds"] for chunks, of in rounds.items()}
 
 

@@ -1,7 +1,7 @@
 """How a metric is shown: accuracies in percent, everything else in its own unit."""
 
 PUBLISHED = "published, full size"  # marks numbers of the paper's own models beside ours
-_UNITS = {"cross_entropy": "nats per token", "seconds": "s", "tokens_per_second": "tokens/s"}
+_UNITS = {"cross_entropy": "nats per token", "seconds": "s", "tokens_per_second": "tokens/s", "peak_memory": "MiB"}
 
 
 def plain_name(metric: str) -> str:

@@ -82,7 +82,9 @@ def test_rows_are_in_the_form_of_reports(chains_of: Chains, measured: list[list[
     rows = collect(points_of(chains))
     assert {(row["arm"], row["seed"]) for row in rows} == {(a, s) for a in ("memory", "full_context") for s in (0, 1)}
     assert {row["tokens_per_second"] for row in rows} == {128.0} and {row["tokens"] for row in rows} == {3 * 64}
-    assert {row["peak_mib"] for row in rows} == {3.0} and {row["operations"] for row in rows} == {5.0}
+    assert {row["peak_memory"] for row in rows} == {3.0} and {row["million_operations_per_token"] for row in rows} == {
+        5.0
+    }
     [run] = {row["run"] for row in rows}
     assert {stage["run"] for row in rows for stage in row["stages"]} == {f"{run}/repetition-{seed}" for seed in (0, 1)}
     assert all("threads" in row["hardware"] and row["stages"][0]["commit"] == row["commit"] for row in rows)

@@ -25,6 +25,7 @@ Jobs = Callable[..., dict[str, Job]]
 HOW: dict[str, Any] = {
     "parts": ["train", "decode", "read"],
     "rounds": 2,
+    "read_rounds": 2,
     "most_seconds": 9.0,
     "most_bytes": 10**9,
     "contexts": [8],
@@ -56,7 +57,7 @@ def together(steps: Iterable[tuple[str, Rounds]]) -> Rounds:
     ("changed", "message"),
     [
         ({"parts": ["train", "evaluate"]}, r"parts=\['evaluate'\]: choose some of train, decode, read"),
-        ({"rounds": 0}, "rounds=.*at least 1"),
+        ({"rounds": 0}, "rounds=0: choose a whole number of at least 1"),
         ({"contexts": []}, "contexts=.*at least 1"),
         ({"lengths": [2, 4, 5]}, r"lengths=\[5\]: a text of 16 tokens is not so many whole chunks"),
         ({"lengths": [2, 4, 16]}, r"lengths=\[16\]"),
@@ -82,7 +83,9 @@ def test_an_arm_that_cannot_be_measured_is_refused(jobs_of: Jobs, override: str,
 
 
 def test_all_quantities_of_all_arms_are_measured(jobs_of: Jobs) -> None:
-    jobs = jobs_of("memory,full_context,memory_cached,reading_narrow", "measurement.rounds=2")
+    jobs = jobs_of(
+        "memory,full_context,memory_cached,reading_narrow", "measurement.rounds=2", "measurement.read_rounds=2"
+    )
     steps = list(repetition(jobs))
     assert len(steps) == steps_of(jobs) == 1 + 2 + 2
     found = together(steps)
