@@ -15,7 +15,11 @@ from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command, smoke, wait_for
 
 SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
-QUICK = ("copy_curriculum", "information_retention", "throughput")  # the others are in `make test-all`, and test_reproduce_runs_all
+QUICK = (
+    "copy_curriculum",
+    "information_retention",
+    "throughput",
+)  # the others are in `make test-all`, and test_reproduce_runs_all
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from memlab.bench.memory import state_bytes
-from memlab.models import CausalLM, LanguageModel
-
-BLOCK = 1024  # tokens of a text that a full-context model reads at once: its masks grow with the text
+from memlab.models import LanguageModel
 
 Precision = AbstractContextManager[Any]
 
@@ -57,14 +55,14 @@ class Decoding:
     def warm_up(self) -> None:
         """Read one chunk and decode a token."""
         with torch.inference_mode(), self.precision:
-            state = self._read(self.chunks_BcL[:, :1])
+            state = self.model.open(self.chunks_BcL[:, :1])
             self._step(self._step(self.next_Bt, state), state)
         wait(self.device)
 
     def _first(self) -> tuple[float, Tensor, Any]:
         with torch.inference_mode(), self.precision:
             started = time.perf_counter()
-            state = self._read(self.chunks_BcL)
+            state = self.model.open(self.chunks_BcL)
             token_Bt = self._step(self.next_Bt, state)
             wait(self.device)
             return time.perf_counter() - started, token_Bt, state
@@ -76,14 +74,6 @@ class Decoding:
                 token_Bt = self._step(token_Bt, state)
             wait(self.device)
             return time.perf_counter() - started, token_Bt
-
-    def _read(self, chunks_BcL: Tensor) -> Any:
-        if not isinstance(self.model, CausalLM):
-            return self.model.open(chunks_BcL)
-        state = self.model.open(chunks_BcL[:, :0])
-        for block_Bt in chunks_BcL.flatten(1).split(BLOCK, dim=1):
-            self.model.step(block_Bt, state)
-        return state
 
     def _step(self, token_Bt: Tensor, state: Any) -> Tensor:
         """Return the likeliest next token (B, 1)."""

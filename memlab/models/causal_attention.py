@@ -56,8 +56,9 @@ class CausalAttention(TokenMixer):
         past = state["keys"].shape[1] if state else 0
         turns = self._turns(x_RtD, past, past + new)
         keys, values = extend(state, "keys", rotate(k, turns)), extend(state, "values", v)
-        asking = range(past, past + new)
-        return self.out(attention(rotate(q, turns), keys, values, attn_mask=_mask(asking, past + new, x_RtD)))
+        # In front of position 0 no mask is needed, which would grow with the square of the text.
+        mask = {"attn_mask": _mask(range(past, past + new), past + new, x_RtD)} if past else {"is_causal": True}
+        return self.out(attention(rotate(q, turns), keys, values, **mask))
 
     def state_size(self, length: int) -> int:
         return 2 * length * self.width

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from memlab.bench import decoding
 from memlab.bench.decoding import Decoding
 from memlab.bench.throughput import Rounds, Throughput, how_of, repetition, steps_of
 from memlab.bench.training_step import TrainingStep, operations_per_token
@@ -154,14 +153,19 @@ def test_state_is_that_of_a_chunk_s_end(model: LanguageModel, positions: int, mo
 
 
 @pytest.mark.parametrize("kind", ["mixer", "transformer"])
-def test_a_text_read_in_blocks_gives_the_tokens_of_one_pass(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "BLOCK", 5)
-    model = tiny.causal_lm(kind).eval()
-    run = Decoding(model, 3 * LENGTH, "cpu", nullcontext())
-    _, token_Bt, _ = run._first()
-    padded_BT = torch.nn.functional.pad(run.next_Bt, (0, LENGTH - 1))
-    inputs_BCL = torch.cat((run.chunks_BcL, padded_BT[:, None]), dim=1)
-    assert token_Bt == model(inputs_BCL)[:, 3, 0].argmax(-1)
+@pytest.mark.parametrize("make", [tiny.causal_lm, tiny.recurrent, tiny.memory_model], ids=lambda make: make.__name__)
+def test_tokens_are_those_of_whole_passes(make: Callable[[str], LanguageModel], kind: str) -> None:
+    """The first token behind two chunks, and the last one of the third chunk, which reads the tokens before."""
+    model = make(kind).eval()
+    run = Decoding(model, 2 * LENGTH, "cpu", nullcontext())
+    _, token_Bt, state = run._first()
+    inputs_BCL = torch.cat((run.chunks_BcL, torch.zeros(1, 1, LENGTH, dtype=torch.long)), dim=1)
+    inputs_BCL[:, 2, 0] = run.next_Bt[:, 0]
+    assert token_Bt == model(inputs_BCL)[:, 2, 0].argmax(-1)
+    for place in range(1, LENGTH):
+        inputs_BCL[:, 2, place] = token_Bt[:, 0]
+        _, token_Bt = run._steps(token_Bt, state, 1)
+    assert token_Bt == model(inputs_BCL)[:, 2, -1].argmax(-1)
 
 
 def test_models_that_are_too_large_are_left_out(jobs_of: Jobs) -> None:
