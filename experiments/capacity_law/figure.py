@@ -18,14 +18,10 @@ ENCODER, OPTIMUM = "encoder/bits_per_float", "optimum/bits_per_float"
 BASE = "base"
 # What each panel varies: one line per colour, through these arms and the base where it is among them.
 PANELS = {
-    "tokens per chunk (L)": (("length_8", "length_16", BASE, "length_64"), (BASE, "longer")),
-    "width (D), floats": (("width_128", BASE, "width_32", "width_16"), (BASE, "floats_32", "floats_16")),
-    "memories per chunk (M)": (
-        ("memories_4", "memories_2", BASE),
-        ("memories_2_length_64",),
-        (BASE, "split_2", "split_4"),
-    ),
-    "vocabulary (V)": (("vocab_320", BASE, "vocab_1024", "vocab_2048"),),
+    "tokens per chunk (L)": (("length_8", BASE, "length_32"), ("third",)),
+    "width (D), floats": (("width_64", BASE, "width_16"), (BASE, "floats_16", "floats_8")),
+    "memories per chunk (M)": (("memories_4", "memories_2", BASE), ("memories_2_length_32",), ("split_2", "split_4")),
+    "vocabulary (V)": (("vocab_smaller", BASE, "vocab_larger"),),
 }
 HEIGHT = 2.9  # of a panel, in inches
 LINE = 0.15  # of a name beside a point, in inches

@@ -18,7 +18,7 @@ from memlab.models import LanguageModel
 from memlab.objectives import IGNORE, Sums, Table
 from memlab.objectives.scoring import score
 
-Read = Callable[[Tensor], tuple[Tensor, Sums]]  # stored floats (R, M, d) -> mean nats per scored token, sums per chunk
+Read = Callable[[Tensor], tuple[Tensor, Sums]]  # floats (R, M, d) -> mean nats per scored token, sums per chunk
 
 
 class Optimum(Measure):
@@ -38,8 +38,9 @@ class Optimum(Measure):
     bits_per_float (the compression); of `encoder/` and `optimum/` token_accuracy, cross_entropy (nats per token), bits
     (per chunk), bits_per_float. Sums per chunk are kept as windows of TABLE/text, TABLE/encoder, TABLE/optimum.
 
-    windows: held-out chunks. steps, lr: of Adam. random_start: begin once more, at N(0, 1) times the root mean square
-        of the encoder's floats; the result is `optimum_random/`.
+    windows: held-out chunks. steps: of Adam. lr: its rate, in units of the root mean square of the floats that the
+        encoder stores for the chunk.
+    random_start: begin once more, at N(0, 1) times that root mean square; the result is `optimum_random/`.
     Raises UserError for steps or a rate that are not above 0.
     """
 
@@ -97,12 +98,15 @@ class Optimum(Measure):
         read = model.reads(table.scored)
         chunks_BcL = table.inputs_BCL[:, read.start : read.stop]
 
-        def with_memories(stored_RMd: Tensor) -> tuple[Tensor, Sums]:
-            memories_BcMD = encoder.recall(stored_RMd).unflatten(0, chunks_BcL.shape[:2])
+        start_RMd = encoder.store(chunks_BcL.flatten(0, 1))
+        size_R11 = start_RMd.square().mean((1, 2), keepdim=True).sqrt()
+        size_R11 = size_R11.masked_fill(size_R11 == 0, 1)
+
+        def with_memories(scaled_RMd: Tensor) -> tuple[Tensor, Sums]:
+            memories_BcMD = encoder.recall(scaled_RMd * size_R11).unflatten(0, chunks_BcL.shape[:2])
             return score(model.head, model.hidden(table.inputs_BCL, table.scored, memories_BcMD), table, shift)
 
-        start_RMd = encoder.store(chunks_BcL.flatten(0, 1))
-        of_encoder, optimum = self._descend(with_memories, start_RMd)
+        of_encoder, optimum = self._descend(with_memories, start_RMd / size_R11)
         labels_BnL = table.labels_BCL[:, table.scored.start : table.scored.stop, shift:]
         nats_BnL = nats_V.to(labels_BnL.device)[labels_BnL.clamp(min=0)].masked_fill(labels_BnL == IGNORE, 0)
         nats_R = nats_BnL.flatten(1).sum(1)
@@ -110,21 +114,21 @@ class Optimum(Measure):
         found |= {"encoder": of_encoder, "optimum": optimum}
         if self.random_start:
             noise_RMd = torch.randn(start_RMd.shape, generator=generator).to(start_RMd)
-            found["optimum_random"] = self._descend(with_memories, noise_RMd * start_RMd.square().mean().sqrt())[1]
+            found["optimum_random"] = self._descend(with_memories, noise_RMd)[1]
         return found
 
     def _descend(self, read: Read, start_RMd: Tensor) -> tuple[Sums, Sums]:
         """Return the sums of each row at the start, and those with the least nats on Adam's way from there."""
-        stored_RMd = start_RMd.detach().clone().requires_grad_()
-        adam = torch.optim.Adam([stored_RMd], lr=self.lr)
-        mean, start = read(stored_RMd)
+        scaled_RMd = start_RMd.detach().clone().requires_grad_()
+        adam = torch.optim.Adam([scaled_RMd], lr=self.lr)
+        mean, start = read(scaled_RMd)
         best = start
         for step in range(self.steps):
             adam.param_groups[0]["lr"] = self.lr * (1 - step / self.steps)
             # The sum, so that a row's gradient does not depend on how many rows there are.
-            (stored_RMd.grad,) = torch.autograd.grad(mean * start.count_R.sum(), stored_RMd)
+            (scaled_RMd.grad,) = torch.autograd.grad(mean * start.count_R.sum(), scaled_RMd)
             adam.step()
-            mean, now = read(stored_RMd)
+            mean, now = read(scaled_RMd)
             better = now.loss_R < best.loss_R
             best = Sums(
                 torch.where(better, now.loss_R, best.loss_R),

@@ -19,14 +19,14 @@ CHUNKS = Layout(1, tiny.LENGTH)
 every_kind = pytest.mark.parametrize("kind", tiny.KINDS)
 
 
-class Blank(Encoder):
-    """Stores zeros: L * V floats, whatever the chunk."""
+class Constant(Encoder):
+    """Stores ones: L * V floats, whatever the chunk."""
 
     width = memory_floats = tiny.LENGTH * tiny.VOCAB
     memories = 1
 
     def forward(self, tokens_RL: Tensor) -> Tensor:
-        return torch.zeros(len(tokens_RL), 1, self.width)
+        return torch.ones(len(tokens_RL), 1, self.width)
 
 
 class Logits(LanguageModel):
@@ -36,7 +36,7 @@ class Logits(LanguageModel):
 
     def __init__(self) -> None:
         super().__init__(vocab=tiny.VOCAB, chunks=1, length=tiny.LENGTH)
-        self.encoder = Blank()
+        self.encoder = Constant()
         self.memories, self.memory_floats = 1, self.encoder.memory_floats
         self.head = nn.Linear(tiny.VOCAB, tiny.VOCAB, bias=False)
         self.head.weight.data = torch.eye(tiny.VOCAB)
