@@ -57,9 +57,9 @@ def _figure(rows: list[Row], expected: Expected) -> Figure:
         for axis, (name, lines) in zip(axes, PANELS.items(), strict=True):
             _panel(axis, own, looks, lines)
             axis.set_title(name)
+            axis.set_xlabel("bits of text per float")
         axes[0].set_ylabel(f"{architecture}: bits regenerated per float")
     _limit(grid[0, 0], rows)
-    figure.supxlabel("bits of text per float of memory (token frequencies; more is more compression)", fontsize=9)
     figure.suptitle(fill(message(rows, expected, OPTIMUM), 95))
     found = legend_entries(grid.flat)
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
@@ -95,11 +95,10 @@ def _name(axis: Axes, named: dict[str, tuple[float, float]], looks: dict[str, Lo
         axis.annotate(
             looks[arm].short,
             (x, y),
-            (0, 6),
+            (7, -8),
             textcoords="offset points",
             color=looks[arm].colour,
             fontsize=7,
-            ha="center",
         )
 
 
@@ -113,5 +112,5 @@ def _limit(axis: Axes, rows: list[Row]) -> None:
     text = [row[TEXT] for row in rows]
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(ScalarFormatter())
-    axis.set_xlim(min(text) / 1.5, max(text) * 1.5)
+    axis.set_xlim(min(text) / 1.5, max(text) * 2.5)
     axis.set_ylim(min(0.0, *(row[ENCODER] for row in rows)), 1.2 * max(row[OPTIMUM] for row in rows))
