@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "autoencoder_design",
     "robust_memories",
     "memory_vectors",
+    "capacity_law",
     "throughput",
 )
 

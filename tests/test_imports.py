@@ -10,7 +10,7 @@ import pytest
 from tests.import_graph import FLOORS, ROOT, arrows, draw, imports, problems
 
 LIMIT = 300  # lines of a file
-CORE_LIMIT = 2800  # lines of code, without blank lines, comments and docstrings; 2,500 before the oracle memory model
+CORE_LIMIT = 3000  # lines of code, without blank lines, comments and docstrings; 2,500 before the oracle memory model and two measures
 CORE = (
     "run.py",
     "sweep.py",

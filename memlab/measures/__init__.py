@@ -3,8 +3,9 @@
 from memlab.measures.base import Measure, Result, Subject
 from memlab.measures.capacity import Capacity
 from memlab.measures.greedy import Greedy
+from memlab.measures.optimum import Optimum
 from memlab.measures.robustness import Robustness
 from memlab.measures.samples import Samples
 from memlab.measures.score import Score
 
-__all__ = ["Capacity", "Greedy", "Measure", "Result", "Robustness", "Samples", "Score", "Subject"]
+__all__ = ["Capacity", "Greedy", "Measure", "Optimum", "Result", "Robustness", "Samples", "Score", "Subject"]

@@ -28,6 +28,14 @@ class Encoder(nn.Module):
     def forward(self, tokens_RL: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def store(self, tokens_RL: Tensor) -> Tensor:
+        """Return the floats to be stored, (R, M, d), before a channel changes them; by default the memories."""
+        return self(tokens_RL)
+
+    def recall(self, stored_RMd: Tensor) -> Tensor:
+        """Return the memories that stored floats give: `recall(store(tokens))` is what `forward` returns."""
+        return stored_RMd
+
     def freeze(self, what: bool | str) -> None:
         """Take the gradient from all parameters (True), from all but the token table ("blocks"), or none (False).
 

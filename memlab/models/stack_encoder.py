@@ -57,6 +57,7 @@ class StackEncoder(Encoder):
         self.embedding = make_embedding(vocab, self.width, embedding_std)
         self.float_bits = getattr(channel, "bits", FLOAT_BITS)
         stored = [] if channel is None else [channel]
+        self.narrows = int(compression > 1)  # modules of `compression` in front of what is stored
         if compression > 1:
             stored = [nn.Linear(self.width, narrow), *stored, nn.Linear(narrow, self.width)]
         self.compression = nn.Sequential(*stored)
@@ -65,10 +66,20 @@ class StackEncoder(Encoder):
             self.stack.norm.requires_grad_(False)
 
     def forward(self, tokens_RL: Tensor) -> Tensor:
+        return self.compression(self._outputs(tokens_RL))
+
+    def store(self, tokens_RL: Tensor) -> Tensor:
+        return self.compression[: self.narrows](self._outputs(tokens_RL))
+
+    def recall(self, stored_RMd: Tensor) -> Tensor:
+        return self.compression[self.narrows :](stored_RMd)
+
+    def _outputs(self, tokens_RL: Tensor) -> Tensor:
+        """Return what the stack makes of the positions that are read, (R, M, D)."""
         self._require_chunk(tokens_RL.shape[1])
         end = tokens_RL.shape[1] - self.skip
         vectors_RLD = self.embedding(tokens_RL)
-        return self.compression(self.stack(vectors_RLD, end - self.memories, end, self.read_layers))
+        return self.stack(vectors_RLD, end - self.memories, end, self.read_layers)
 
     def _require_chunk(self, length: int) -> None:
         if length < self.memories + self.skip:

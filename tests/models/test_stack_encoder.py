@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from memlab.models import StackEncoder
+from memlab.models import Quantise, StackEncoder
 from tests import tiny
 
 TOKENS = torch.arange(2 * tiny.LENGTH).view(2, -1)
@@ -91,3 +91,18 @@ def test_chunk_shorter_than_its_memories_is_refused() -> None:
 def test_unknown_freezing_is_refused() -> None:
     with pytest.raises(ValueError, match="true, false or blocks"):
         encoder_of("mixer").freeze("block")
+
+
+@every_kind
+@pytest.mark.parametrize("compression", [1, 4])
+@pytest.mark.parametrize("channel", [None, Quantise(bits=2)], ids=["no channel", "quantised"])
+@torch.no_grad()
+def test_stored_floats_give_the_memories(kind: str, compression: int, channel: Quantise | None) -> None:
+    """The floats that are stored stand before the channel, whose input can be anything."""
+    encoder = encoder_of(kind, memories=2, compression=compression, channel=channel)
+    stored = encoder.store(TOKENS)
+    assert stored[0].numel() == encoder.memory_floats
+    assert torch.equal(encoder.recall(stored), encoder(TOKENS))
+    outputs = encoder.stack(encoder.embedding(TOKENS))[:, -2:]
+    expected = encoder.compression[0](outputs) if compression > 1 else outputs
+    torch.testing.assert_close(stored, expected)
