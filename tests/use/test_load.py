@@ -255,13 +255,13 @@ def test_a_run_folder_is_not_exported_over(folder: Path) -> None:
 def test_a_model_of_ones_own_is_built_where_it_is_trusted(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mylab.py").write_text("from memlab.models import MemoryModel\nclass Mine(MemoryModel): pass\n")
+    (tmp_path / "somebodys_lab.py").write_text("from memlab.models import MemoryModel\nclass Mine(MemoryModel): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    change_config(folder, lambda stage: stage["model"].update(_target_="mylab.Mine"))
-    with pytest.raises(UserError, match=r"trust=\['mylab'\]"):
+    change_config(folder, lambda stage: stage["model"].update(_target_="somebodys_lab.Mine"))
+    with pytest.raises(UserError, match=r"trust=\['somebodys_lab'\]"):
         memlab.load(folder)
-    assert "mylab" not in sys.modules
-    assert type(memlab.load(folder, trust=["mylab"]).model).__name__ == "Mine"
+    assert "somebodys_lab" not in sys.modules
+    assert type(memlab.load(folder, trust=["somebodys_lab"]).model).__name__ == "Mine"
 
 
 @pytest.mark.parametrize(
