@@ -20,6 +20,7 @@ FLOORS = (
     ("models",),
     ("objectives",),
     ("measures",),
+    ("use",),
     ("training",),
     ("pool",),
     ("report",),

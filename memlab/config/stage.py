@@ -50,7 +50,7 @@ class Stage:
         """Read a run folder's stage. Raises UserError if config.yaml is damaged or of another version of memlab."""
         try:
             values = folder.read_stage()
-        except (OSError, KeyError, TypeError, yaml.YAMLError):
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             raise UserError(f"{folder.path}: config.yaml cannot be read; train that stage again") from None
         if not isinstance(values, dict) or {*values} != {field.name for field in fields(cls)}:
             raise UserError(f"{folder.path} was written by another version of memlab: train that stage again")

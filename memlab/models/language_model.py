@@ -18,6 +18,7 @@ class LanguageModel(nn.Module):
     can: what it can be asked for, some of "predict" (next tokens from those before, by `hidden`), "regenerate" (a chunk
         from its own memories, by `hidden`) and "retrieve" (compare memories, by `make_memories`).
     generates: whether what came before is enough to predict from, so that text can be decoded step by step.
+    endless: whether `step` may go on behind the last of the C chunks.
     memories, memory_floats: memory vectors per chunk, and floats stored for them; 0 for a model without memory.
     float_bits: what storing such a float takes.
     encoder, decoder: None where the model has none.
@@ -26,6 +27,7 @@ class LanguageModel(nn.Module):
 
     can: ClassVar[frozenset[str]] = frozenset()
     generates: ClassVar[bool] = True
+    endless: ClassVar[bool] = False
     encoder: Encoder | None
     decoder: Decoder | None
     memories: int = 0

@@ -32,6 +32,7 @@ class RecurrentMemoryModel(LanguageModel):
     """
 
     can = frozenset({"predict"})
+    endless = True
     decoder: Decoder
     memories = 1
 

@@ -6,6 +6,7 @@ from memlab.objectives.blank_copy import BlankCopy
 from memlab.objectives.clm import CausalLanguageModelling
 from memlab.objectives.combined import Combined
 from memlab.objectives.copy import Copy
+from memlab.objectives.free_running import Counts, free_running
 from memlab.objectives.layout import Draw, Layout
 from memlab.objectives.retrieval import Retrieval
 from memlab.objectives.scoring import Sums
@@ -19,10 +20,12 @@ __all__ = [
     "CausalLanguageModelling",
     "Combined",
     "Copy",
+    "Counts",
     "Draw",
     "Layout",
     "Objective",
     "Retrieval",
     "Sums",
     "Table",
+    "free_running",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memlab.measures.greedy import free_running, free_running_sums
+from memlab.measures.greedy import free_running_sums
 from memlab.models import LanguageModel, StackDecoder
 from memlab.objectives import (
     IGNORE,
@@ -21,6 +21,7 @@ from memlab.objectives import (
     Objective,
     Retrieval,
     Table,
+    free_running,
 )
 from tests import tiny
 
