@@ -116,7 +116,7 @@ def test_every_trainer_steps(run: Any, option: str, precision: str | None) -> No
 @pytest.mark.parametrize(("precision", "plugin"), [("32-true", Precision), ("bf16-mixed", MixedPrecision)])
 def test_the_precision_is_the_one_asked_for(chain: Any, precision: str, plugin: type) -> None:
     (job,) = chain(f"trainer.precision={precision}", "trainer.accelerator=cpu")
-    trainer = make_trainer(job, [], [])
+    trainer = make_trainer(job, [])
     assert type(trainer.precision_plugin) is plugin and trainer.precision == precision
     assert trainer.gradient_clip_val == 1.0 and trainer.max_steps == 20
 
@@ -125,10 +125,10 @@ def test_strategies_of_several_devices(chain: Any, monkeypatch: pytest.MonkeyPat
     (several,) = chain("trainer=cpu_ddp")
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    strategy = make_trainer(several, [], []).strategy
+    strategy = make_trainer(several, []).strategy
     assert isinstance(strategy, DDPStrategy) and strategy._process_group_backend == "gloo"
     (sharded,) = chain("trainer=fsdp", "trainer.accelerator=cpu")
-    strategy = make_trainer(sharded, [], []).strategy
+    strategy = make_trainer(sharded, []).strategy
     assert isinstance(strategy, ShardedStrategy)
     assert {*strategy.kwargs["auto_wrap_policy"]._module_classes} == {Block}
 
