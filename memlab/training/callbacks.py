@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class Metrics(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "train": {name: metrics.summed_state_dict() for name, metrics in self.train.items()},
-            "gradients": self.gradients.sums_3.cpu(),  # the same on all ranks
+            "gradients": self.gradients.state(),  # the same on all ranks
             "seconds": self.seconds,
             "row_seconds": self.row_seconds,
             "row_step": self.row_step,
@@ -109,7 +110,7 @@ class Metrics(Callback):
             self.train[name].load_state_dict(state)
             if not ranks.is_first():
                 self.train[name].reset()  # the sums are those of all ranks
-        self.gradients.sums_3 = state_dict.get("gradients", self.gradients.sums_3)  # older checkpoints have none
+        self.gradients.load(state_dict.get("gradients", torch.zeros(0)))  # older checkpoints have none
         self.seconds_before = state_dict["seconds"]
         self.row_seconds = state_dict["row_seconds"]
         self.row_step = state_dict["row_step"]

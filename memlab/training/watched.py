@@ -16,26 +16,38 @@ MOST_MEMORIES = 256  # chunks whose memories are looked at
 
 
 class Gradients:
-    """The norm of all gradients together, before clipping, over the steps since the last row.
+    """The norm of all gradients together, before clipping, at each step since the last row.
 
-    limit: the largest norm that a step keeps. The sums stay on the device until a row is written.
+    limit: the largest norm that a step keeps. The norms stay on the device until a row is written.
     """
 
     def __init__(self, limit: float | None) -> None:
         self.limit = limit
-        self.sums_3 = torch.zeros(3, dtype=torch.float64)  # norms, clipped steps, steps
+        self._before = torch.zeros(0, dtype=torch.float64)  # norms that a checkpoint has brought
+        self._norms: list[Tensor] = []
 
     def add(self, norm: Tensor | None) -> None:
         """Take in the norm of a step; None: clipping is off, and the norm is not computed."""
-        if norm is not None and self.limit is not None:
-            norm = norm.detach().double()
-            self.sums_3 = self.sums_3.to(norm.device) + torch.stack((norm, norm > self.limit, torch.ones_like(norm)))
+        if norm is not None:
+            self._norms.append(norm.detach())
 
     def take(self) -> dict[str, float]:
         """Return the mean norm and the share of clipped steps, if there were steps, and begin anew."""
-        norm, clipped, steps = self.sums_3.tolist()
-        self.sums_3 = torch.zeros_like(self.sums_3)
-        return {"train/gradient_norm": norm / steps, "train/clipped": clipped / steps} if steps else {}
+        norms = self.state()
+        self.load(norms[:0])
+        if self.limit is None or not len(norms):
+            return {}
+        clipped = (norms > self.limit).double().mean()
+        return {"train/gradient_norm": norms.mean().item(), "train/clipped": clipped.item()}
+
+    def state(self) -> Tensor:
+        """Return the norms on the CPU, for a checkpoint."""
+        new = [torch.stack(self._norms).cpu().double()] if self._norms else []
+        return torch.cat([self._before, *new])
+
+    def load(self, norms: Tensor) -> None:
+        """Go on from a checkpoint's norms."""
+        self._before, self._norms = norms, []
 
 
 class Places(Metric):

@@ -19,6 +19,17 @@ def test_gradients_are_a_mean_norm_and_the_share_of_clipped_steps() -> None:
     assert gradients.take() == {}, "clipping is off"
 
 
+def test_gradients_go_on_from_a_checkpoint() -> None:
+    before, resumed = Gradients(limit=1.0), Gradients(limit=1.0)
+    for norm in (0.1, 2.7):
+        before.add(torch.tensor(norm))
+    resumed.load(before.state())
+    for gradients in (before, resumed):
+        gradients.add(torch.tensor(0.3))
+    assert resumed.state().equal(before.state()) and resumed.take() == before.take()
+    assert not len(resumed.state())
+
+
 @pytest.mark.parametrize(
     ("length", "names"),
     [
