@@ -112,6 +112,7 @@ def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
     failures = launch(chains)
     if sweep.is_experiment and ranks.is_first():
         from memlab.report.of_sweep import report_sweep
+        from memlab.report.writers import WRITERS, Logged
 
         failures += report_sweep(
             experiment=sweep.experiment,
@@ -121,6 +122,7 @@ def run_sweep(sweep: Sweep, chains: Sequence[Chain]) -> int:
             command=sweep.command,
             points=points_of(chains),
             overrides=sweep.given,
+            writers=(*WRITERS, Logged(build(chains[0].jobs[0].config["logger"]), sweep.runs_dir)),
         )
     elif ranks.is_first() and len(chains) == 1 and not failures:
         from memlab.report.of_sweep import print_point

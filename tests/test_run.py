@@ -238,19 +238,6 @@ def test_a_point_that_fails_does_not_stop_the_others(memlab: Command, tmp_path: 
     assert list(tmp_path.glob("reports/copy_curriculum/*/report.md"))
 
 
-def test_wandb_writes_an_offline_run_per_stage(memlab: Command, tmp_path: Path) -> None:
-    result = memlab("logger=wandb", "encoder=frozen_autoencoder", runs=tmp_path)
-    assert result.returncode == 0, text(result)
-    assert len(list(tmp_path.glob("stages/*/wandb/offline-run-*/*.wandb"))) == 2
-    (folder,) = tmp_path.glob("stages/copy-*")
-    (table,) = folder.glob("wandb/offline-run-*/files/media/table/reconstructions*.json")
-    content = json.loads(table.read_text())
-    assert content["columns"] == ["text", "regenerated"] and len(content["data"]) == 8
-    # The id that a resumed run goes on with.
-    (run,) = folder.glob("wandb/offline-run-*")
-    assert run.name.endswith(json.loads((folder / "wandb.json").read_text())["id"])
-
-
 def test_memlab_runs_moves_the_runs_folder(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     overrides = [o for o in smoke(corpus, tmp_path) if not o.startswith("runs_dir")]
     result = subprocess.run(

@@ -21,7 +21,7 @@ from memlab.report.measured import ROUNDS
 from memlab.report.report import Report
 from memlab.report.terminal import print_report
 from memlab.report.write import make_report, redraw
-from memlab.report.writers import source
+from memlab.report.writers import WRITERS, Writer, source
 from memlab.storage.files import read_json, write_json
 from memlab.storage.run_folder import RunFolder
 
@@ -98,6 +98,7 @@ def make_sweep_report(
     command: str,
     points: Sequence[Point],
     kept: Sequence[Row] = (),
+    writers: Sequence[Writer] = WRITERS,
 ) -> Report:
     """Write the report of a sweep's finished points into `folder` and print it; `kept`: see make_report.
 
@@ -111,7 +112,7 @@ def make_sweep_report(
             f"no point of this sweep is finished in {runs_dir}: run it first, {command}; or redraw the results that"
             f" came with the code: python -m memlab.report +experiment={experiment} --from-results"
         )
-    report = make_report(experiment, scale, points, folder, command, kept)
+    report = make_report(experiment, scale, points, folder, command, kept, writers)
     print_report(report, console)
     return report
 

@@ -2,7 +2,7 @@
 
 from memlab.report.uncertainty import Estimate
 
-HOLDS, UNDECIDED, REFUTED, UNMEASURED = "holds", "undecided", "does not hold", "not measured"
+VERDICTS = HOLDS, UNDECIDED, REFUTED, UNMEASURED = "holds", "undecided", "does not hold", "not measured"
 
 
 def judge(found: Estimate, needed: float) -> str:

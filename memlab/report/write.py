@@ -12,7 +12,7 @@ from memlab.report.claims import evaluate
 from memlab.report.collect import Point, Row, collect, is_finished, label
 from memlab.report.expected import load_expected
 from memlab.report.report import Report
-from memlab.report.writers import committed_writers, figure_module, source, write_all
+from memlab.report.writers import WRITERS, Writer, committed_writers, figure_module, source, write_all
 from memlab.storage.files import read_json
 
 PLAIN = "laptop"  # pictures of the default scale are results/figure*; those of other results carry their name
@@ -23,7 +23,13 @@ _PATH = re.compile(r"""(?:^|[\[{(,:'"\s])(?:/|~|\.\.?/)""")
 
 
 def make_report(
-    experiment: str, scale: str, points: Sequence[Point], folder: Path, command: str, kept: Sequence[Row] = ()
+    experiment: str,
+    scale: str,
+    points: Sequence[Point],
+    folder: Path,
+    command: str,
+    kept: Sequence[Row] = (),
+    writers: Sequence[Writer] = WRITERS,
 ) -> Report:
     """Read the run folders of `points`, judge the experiment's claims and write the report into `folder`.
 
@@ -44,7 +50,7 @@ def make_report(
     unfinished = [name for point in missing if (name := label(point["choices"])) not in stand_ins]
     verdicts = evaluate(expected["claims"], rows)
     report = Report(experiment, scale, rows, verdicts, Path(folder), command, expected, unfinished)
-    write_all(report, report.folder)
+    write_all(report, report.folder, writers)
     return report
 
 

@@ -19,6 +19,8 @@ from memlab.errors import UserError
 from memlab.report.collect import BULKY, COSTS, Row
 from memlab.report.markdown import markdown
 from memlab.report.report import Report, as_dict
+from memlab.report.tables import summary, verdicts
+from memlab.report.verdict import VERDICTS
 from memlab.storage.files import write_atomic
 
 FIGURE = "figure.png"
@@ -93,6 +95,23 @@ class Markdown:
         return [_written(folder / self.name, markdown(report, names))]
 
 
+@dataclass(frozen=True)
+class Logged:
+    """Hands the finished experiment to a logger, and writes no file itself. It comes after the pictures.
+
+    logger: has `log_report(folder, runs_dir, content)`. content: {"experiment", "scale", "command", "architectures",
+    "pictures": paths, "numbers": how many claims have which verdict, "tables": {name: lines, header first}}; the tables
+    are the arms and the claims as on the page, and the results with a line per row.
+    """
+
+    logger: Any
+    runs_dir: Path
+
+    def write(self, report: Report, folder: Path) -> list[Path]:
+        self.logger.log_report(folder, self.runs_dir, _content(report))
+        return []
+
+
 # The page comes last because it shows the pictures.
 WRITERS: tuple[Writer, ...] = (Json(), Csv(), Figures(), Markdown())
 
@@ -134,14 +153,35 @@ def figure_module(experiment: str) -> ModuleType:
 
 
 def _csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_lines(rows))
+    return text.getvalue()
+
+
+def _lines(rows: Sequence[Row]) -> list[list[Any]]:
+    """Return the rows as lines of a table, header first; None where a row lacks a value."""
     lines = [{key: value for key, value in row.items() if key not in BULKY} | {"stages": _stages(row)} for row in rows]
     names = list(dict.fromkeys(name for line in lines for name in line))
     last = [*COSTS, "commit", "dirty", "hardware", "run", "stages"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*(name for name in names if name not in last), *last], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    columns = [*(name for name in names if name not in last), *last]
+    return [columns, *([line.get(name) for name in columns] for line in lines)]
+
+
+def _content(report: Report) -> dict[str, Any]:
+    found = [claim["verdict"] for claim in report.claims]
+    return {
+        "experiment": report.experiment,
+        "scale": report.scale,
+        "command": report.command,
+        "architectures": list(dict.fromkeys(str(row.get("architecture")) for row in report.rows)),
+        "pictures": report.pictures,
+        "numbers": {f"claims/{verdict}": found.count(verdict) for verdict in VERDICTS},
+        "tables": {
+            "arms": summary(report, report.metrics),
+            "claims": verdicts(report),
+            "results": _finite(_lines(report.rows)),
+        },
+    }
 
 
 def _stages(row: Row) -> str:

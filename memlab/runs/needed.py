@@ -12,6 +12,7 @@ from memlab.config.plan import plan_all
 from memlab.errors import UserError
 from memlab.report.of_sweep import COMMAND_FILE, POINTS_FILE, read_points
 from memlab.runs.state import attempt, config_of, inside, run_folders
+from memlab.storage.dashboards import strangers
 from memlab.storage.files import read_json
 from memlab.storage.run_folder import RunFolder
 
@@ -39,11 +40,15 @@ def needed_folders(runs_dir: Path) -> tuple[set[str], list[Path]]:
 
 
 def leftovers(runs_dir: Path) -> Iterator[Path]:
-    """Yield what killed processes left, cached memories that nothing was added to for a day, and unused texts."""
+    """Yield what killed processes left, cached memories that nothing was added to for a day, and unused texts.
+
+    Also offline runs of wandb, a day old, of stages and reports that are gone.
+    """
     for pattern in ("stages/*/.*", "stages/*/checkpoints/.*", "reports/*/*/.*", "data/.*", "embeddings/*"):
         for path in runs_dir.glob(pattern):
             if not path.name.endswith(".lock") and _age(path) > OLD:
                 yield path
+    yield from (path for path in strangers(runs_dir) if _age(path) > OLD)
     yield from unused_texts(runs_dir)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from memlab.runs.needed import unused_texts
 from memlab.runs.state import STALE, state_of
+from memlab.storage.dashboards import id_of, remove_offline_runs
 from memlab.storage.lock import Lock
 from memlab.storage.run_folder import RunFolder
 
@@ -26,14 +27,15 @@ def remove(path: Path, runs_dir: Path) -> bool:
 
 
 def _remove_run(path: Path) -> bool:
-    """Remove a run folder while holding its lock, so that no process begins to work on it meanwhile."""
-    folder = _run(path)
+    """Remove a run folder and its offline run of wandb, under its lock: no process begins to work on it meanwhile."""
+    folder, dashboard = _run(path), id_of(path)
     lock = Lock(folder.lock)
     held = lock.take()
     try:
         if not held and state_of(folder).kind != STALE:
             return False
         shutil.rmtree(path)
+        remove_offline_runs(path.parent.parent, dashboard)
         return True
     finally:
         lock.release()

@@ -6,12 +6,13 @@ runs/stages/<stage>-<fingerprint>/
     .lock               who works on it, while somebody does
     failed.json         {"error"} that ended the last attempt, if one did
     metrics.jsonl       a row per logged step (metrics.csv: the same, written at the end)
+    reconstructions.jsonl   {"step", "text", "regenerated" with wrong tokens marked, "wrong"}, of three moments
     checkpoints/        the last two, each with its own checksum
     model.safetensors   final weights
     evaluation-<measure>.json           {"settings", "metrics", "windows", "places"}, by its own objective and text
     evaluation-<measure>-<hash>.json    the same by another objective or on another text
     samples.jsonl       {"text", "regenerated"}
-    wandb.json          {"id"} of the stage's wandb run
+    wandb.json          {"id"} of the stage's run in runs/wandb (memlab/storage/dashboards.py)
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
     finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
 """
@@ -47,6 +48,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "model.safetensors"
+        self.reconstructions = self.path / "reconstructions.jsonl"
         self.samples = self.path / "samples.jsonl"
         self.provenance = self.path / "provenance.json"
         self.lock = self.path / ".lock"
@@ -128,29 +130,29 @@ class RunFolder:
         for path in self.checkpoint_files():
             path.unlink(missing_ok=True)
 
-    def wandb_id(self, new: str) -> str:
-        """Return the id of the stage's wandb run; `new`, if it has none yet."""
-        path = self.path / "wandb.json"
-        if not path.is_file():
-            write_json(path, {"id": new})
-        return str(read_json(path)["id"])
-
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows by step. If two processes wrote the same row (memlab/storage/lock.py), the first one counts."""
         if not self.metrics.is_file():
             return []
         rows: dict[Any, dict[str, Any]] = {}
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}"):
-                row = json.loads(line)
-                rows.setdefault((row["step"], *row), row)
+        for row in _rows(self.metrics):
+            rows.setdefault((row["step"], *row), row)
         return sorted(rows.values(), key=lambda row: row["step"])
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops rows after `step`, which a resumed run writes again; also a last line cut off by a kill."""
-        if self.metrics.is_file():
-            rows = [row for row in self.read_metrics() if row["step"] <= step]
-            write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        """Drop all rows after `step`, which a resumed run writes again, and a line that a kill has cut off."""
+        for path, rows in ((self.metrics, self.read_metrics()), (self.reconstructions, self.read_reconstructions())):
+            if path.is_file():
+                kept = [row for row in rows if row["step"] <= step]
+                write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept).encode())
+
+    def append_reconstructions(self, rows: Iterable[dict[str, Any]]) -> None:
+        with self.reconstructions.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def read_reconstructions(self) -> list[dict[str, Any]]:
+        """Return the rows by step; none where the stage has no reconstructions."""
+        return _rows(self.reconstructions) if self.reconstructions.is_file() else []
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -196,3 +198,9 @@ class RunFolder:
 
     def relative(self) -> str:
         return os.path.relpath(self.path)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a file with an object of JSON on each; a kill may have cut off the last one."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line.endswith("}")]

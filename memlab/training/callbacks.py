@@ -1,8 +1,10 @@
-"""Write metrics to metrics.jsonl and loggers, and progress to the terminal."""
+"""Write metrics to metrics.jsonl and the logger, and progress to the terminal."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -11,22 +13,35 @@ from memlab.objectives import Sums
 from memlab.processes import ranks
 from memlab.progress import Bar
 from memlab.storage.run_folder import RunFolder
+from memlab.training.watched import Gradients, Memories, Places
 
 
 class Metrics(Callback):
-    """Writes a row of metrics.jsonl every `every` steps and after each validation; loggers get the same rows.
+    """Writes a row of metrics.jsonl every `every` steps and after each validation; `send` gets the same rows.
 
     Training metrics are sums over the steps since the last row. The sums and the seconds spent are in the checkpoint,
-    so a resumed run writes the same rows as an uninterrupted one.
+    so a resumed run writes the same rows as an uninterrupted one. clip: the largest norm of the gradient; None: none.
     """
 
-    def __init__(self, folder: RunFolder, every: int, vocab: int, tokens_per_step: int) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        every: int,
+        vocab: int,
+        tokens_per_step: int,
+        send: Callable[[dict[str, Any]], None],
+        clip: float | None,
+    ) -> None:
         self.folder = folder
         self.every = every
         self.vocab = vocab
         self.tokens_per_step = tokens_per_step
+        self.send = send  # not `log`, which Lightning would overwrite
         self.train: dict[str, TableMetrics] = {}
         self.validation: dict[str, TableMetrics] = {}
+        self.gradients = Gradients(clip)
+        self.places: dict[str, Places] = {}  # of the validation's tables
+        self.memories = Memories()
         self.seconds_before = 0.0  # of the runs that this run resumes
         self.row_seconds = 0.0  # at the last row
         self.row_step = 0
@@ -43,16 +58,18 @@ class Metrics(Callback):
         self._started = time.monotonic()
         self._step = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Tensor, batch_idx: int) -> None:
         self._add(self.train, outputs["sums"], module)
         step = trainer.global_step
         if step == self._step:
             return  # this step has more batches to come
         self._step = step
+        self.gradients.add(module.gradient_norm)
         if step % self.every == 0:
             self._train_row(trainer, step)
+
+    def on_validation_start(self, trainer: Trainer, module: Any) -> None:
+        self.memories.listen(module.model.encoder)
 
     def on_validation_batch_end(
         self,
@@ -64,15 +81,24 @@ class Metrics(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         self._add(self.validation, outputs["sums"], module)
+        for name, table in outputs["sums"].items():
+            if table.by_place_3L is not None:
+                self.places[name].update(table.by_place_3L)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         for name in self.train:  # a rank without held-out windows still takes part in the sums
             self._table(self.validation, name, module)
-        self._write(trainer, trainer.global_step, self._take(self.validation, "val"))
+        values = self._take(self.validation, "val")
+        for name, places in self.places.items():
+            middle = f"{name}/" if len(self.places) > 1 else ""
+            values.update({f"places/{middle}{place}/token_accuracy": of for place, of in places.compute().items()})
+            places.reset()
+        self._write(trainer.global_step, {**values, **self.memories.take()})
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "train": {name: metrics.summed_state_dict() for name, metrics in self.train.items()},
+            "gradients": self.gradients.state(),  # the same on all ranks
             "seconds": self.seconds,
             "row_seconds": self.row_seconds,
             "row_step": self.row_step,
@@ -84,6 +110,7 @@ class Metrics(Callback):
             self.train[name].load_state_dict(state)
             if not ranks.is_first():
                 self.train[name].reset()  # the sums are those of all ranks
+        self.gradients.load(state_dict.get("gradients", torch.zeros(0)))  # older checkpoints have none
         self.seconds_before = state_dict["seconds"]
         self.row_seconds = state_dict["row_seconds"]
         self.row_step = state_dict["row_step"]
@@ -91,6 +118,8 @@ class Metrics(Callback):
     def _add(self, tables: dict[str, TableMetrics], sums: dict[str, Sums], module: LightningModule) -> None:
         for name, table in sums.items():
             self._table(tables, name, module).update(table.loss_R, table.correct_R, table.count_R)
+            if table.by_place_3L is not None and name not in self.places:
+                self.places[name] = Places(table.by_place_3L.shape[1]).to(module.device)
 
     def _table(self, tables: dict[str, TableMetrics], name: str, module: LightningModule) -> TableMetrics:
         if name not in tables:
@@ -114,15 +143,15 @@ class Metrics(Callback):
         speed = (step - self.row_step) * self.tokens_per_step / max(seconds - self.row_seconds, 1e-9)
         self.row_seconds, self.row_step = seconds, step
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._write(trainer, step, {**values, "lr": rate, "tokens_per_second": round(speed)})
+        self._write(step, {**values, **self.gradients.take(), "lr": rate, "tokens_per_second": round(speed)})
 
-    def _write(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
+    def _write(self, step: int, values: dict[str, float]) -> None:
         if not ranks.is_first():
             return
         costs = {"tokens": step * self.tokens_per_step, "seconds": round(self.seconds, 3)}
-        self.folder.append_metrics({"step": step, **costs, **values})
-        for logger in trainer.loggers:
-            logger.log_metrics({**costs, **values}, step)
+        row = {"step": step, **costs, **values}
+        self.folder.append_metrics(row)
+        self.send(row)
 
 
 class ShowProgress(Callback):

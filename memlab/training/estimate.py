@@ -17,6 +17,7 @@ from memlab.progress import Bar, Bars
 from memlab.storage.files import read_json
 from memlab.storage.provenance import hardware
 from memlab.training.build import build_stage, layout_of
+from memlab.training.peak import product_rate
 
 # Share of the matrix-product peak that training small models reaches, until a finished run tells better.
 FIRST_GUESS = 0.25
@@ -119,13 +120,6 @@ def finished_runs(jobs: Iterable[Job]) -> list[Path]:
 
 
 @cache
-def _matmul_flops(size: int = 1024) -> float:
+def _matmul_flops() -> float:
     """Return the operations per second of a square fp32 product, on the GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    a = torch.ones(size, size, device=device)  # random numbers would move the global generator
-    best = 0.0
-    for _ in range(5):
-        start = time.perf_counter()
-        (a @ a).sum().item()
-        best = max(best, 2 * size**3 / (time.perf_counter() - start))
-    return best
+    return product_rate(1024, "cuda" if torch.cuda.is_available() else "cpu")

@@ -1,7 +1,8 @@
-"""Loggers beside the run folder: Weights & Biases, offline or online, or none."""
+"""Where metrics go besides run folders and reports: the logger of a stage, and what every logger promises."""
 
-import secrets
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from memlab.config.instantiate import build
 from memlab.config.stage import Job
@@ -11,87 +12,41 @@ if TYPE_CHECKING:
     from memlab.models import LanguageModel
 
 
-class RunLogger(Protocol):
-    """Where a stage's metrics go besides its run folder. One of your own is a class and a file in conf/logger."""
+class RunLogger:
+    """Takes what happens in a stage, and what an experiment has found. Each method does nothing until it is overridden.
 
-    def begin(self, job: Job, summary: dict[str, Any]) -> list[Any]:
-        """Open a run; return the Lightning loggers that training writes to. summary: counts of parameters."""
-        raise NotImplementedError
+    A logger of your own is a class derived from this one and a file in conf/logger (docs/extending.md). It lives for
+    one stage, or for one report.
+    """
+
+    def begin(self, job: Job, summary: dict[str, Any]) -> None:
+        """Open a run. summary: counts of parameters.
+
+        A resumed stage has the rows up to its checkpoint in its run folder (job.folder.read_metrics()); the rows after
+        it come again.
+        """
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Take a row of metrics.jsonl, which is written there already."""
+
+    def log_reconstructions(self, rows: list[dict[str, Any]]) -> None:
+        """Take rows of reconstructions.jsonl, which are written there already; a row of metrics follows."""
 
     def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
-        """Take the finished stage's metrics, and texts beside what the model regenerates from them."""
-        raise NotImplementedError
+        """Take the finished stage's metrics, and texts beside what the model regenerates from them.
+
+        For a stage that is measured again without training, `begin` was not called.
+        """
+
+    def log_report(self, folder: Path, runs_dir: Path, content: Mapping[str, Any]) -> None:
+        """Take a finished experiment: its report lies in `folder`; content: see memlab.report.writers.Logged."""
 
     def close(self) -> None:
         """Send what is left."""
-        raise NotImplementedError
 
 
-class NoLogger:
+class NoLogger(RunLogger):
     """Nothing beside metrics.jsonl and metrics.csv."""
-
-    def begin(self, job: Job, summary: dict[str, Any]) -> list[Any]:
-        return []
-
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class WandbRuns:
-    """A wandb run per stage, in its run folder. A resumed stage continues under the same wandb id.
-
-    mode: offline or online; project, entity: as wandb takes them.
-    """
-
-    def __init__(
-        self, *, mode: Literal["offline", "online", "disabled"], project: str, entity: str | None = None
-    ) -> None:
-        self.mode: Any = mode
-        self.project = project
-        self.entity = entity
-        self._run: Any = None
-        self._step = 0
-
-    def begin(self, job: Job, summary: dict[str, Any]) -> list[Any]:
-        import wandb
-        from lightning.pytorch.loggers import WandbLogger
-
-        self._step = job.stage.training["steps"]
-        self._run = wandb.init(
-            project=self.project,
-            entity=self.entity,
-            mode=self.mode,
-            dir=job.folder.path,
-            id=job.folder.wandb_id(secrets.token_hex(4)),
-            resume="allow",
-            name=f"{job.folder.path.name} {job.config['architecture']['name']} seed {job.config['seed']}",
-            group=job.config["experiment"] or "single",
-            job_type=job.stage.name,
-            config={**job.config, "fingerprint": job.folder.fingerprint},
-            settings=wandb.Settings(silent=True),
-        )
-        self._run.summary.update(summary)
-        return [WandbLogger(experiment=self._run)]
-
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
-        if self._run is None:
-            return  # the stage was measured again, without training
-        import wandb
-
-        self._run.summary.update({f"evaluation/{name}": value for name, value in metrics.items()})
-        rows = [[sample["text"], sample["regenerated"]] for sample in samples]
-        self._run.log(
-            {"reconstructions": wandb.Table(["text", "regenerated"], rows), "trainer/global_step": self._step}
-        )
-
-    def close(self) -> None:
-        # A run left open would take in the rows of the next stage of this process.
-        if self._run is not None:
-            self._run.finish()
-            self._run = None
 
 
 class Loggers:
@@ -99,8 +54,9 @@ class Loggers:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.of_lightning: list[Any] = []
         self._logger: RunLogger = build(job.config["logger"]) if ranks.is_first() else NoLogger()
+        self.log = self._logger.log
+        self.log_reconstructions = self._logger.log_reconstructions
 
     def begin(self, model: "LanguageModel") -> None:
         parameters = list(model.parameters())
@@ -109,7 +65,7 @@ class Loggers:
             "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "memory_floats_per_chunk": model.memory_floats,
         }
-        self.of_lightning = self._logger.begin(self.job, summary)
+        self._logger.begin(self.job, summary)
 
     def log_evaluations(self) -> None:
         """Log the metrics of the stage's own evaluations, with their table's name where there are several."""

@@ -62,6 +62,7 @@ class StageModule(LightningModule):
         self.schedule = schedule
         self.clock = clock
         self.known_memories = known_memories
+        self.gradient_norm: Tensor | None = None  # of the last step, before clipping; None where nothing is clipped
         self.generator = torch.Generator()  # of masks, which are drawn for the rows of all ranks
 
     def training_step(self, tokens_BT: Tensor, _: int) -> dict[str, Any]:
@@ -100,9 +101,10 @@ class StageModule(LightningModule):
         strategy = self.trainer.strategy
         if isinstance(strategy, FSDPStrategy):
             whole: Any = strategy.model
-            whole.clip_grad_norm_(gradient_clip_val)
+            self.gradient_norm = whole.clip_grad_norm_(gradient_clip_val)
         else:
-            self.trainer.precision_plugin.clip_grad_by_norm(optimizer, gradient_clip_val)
+            parameters = self.trainer.precision_plugin.main_params(optimizer)
+            self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
 
 def own_rows(rows: int) -> slice:

@@ -28,6 +28,7 @@ from memlab.training.guard import StopAtDivergence
 from memlab.training.loggers import Loggers
 from memlab.training.memory_cache import known_memories
 from memlab.training.module import Clock, StageModule
+from memlab.training.reconstructions import Reconstructions
 from memlab.training.trainer import make_trainer, speed_up
 
 
@@ -56,7 +57,9 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     module = _module(job, model, objective, data)
     speed_up(model, settings)
     flops = flops_per_step(stage)
-    metrics = Metrics(folder, settings["log_every"], prepared.vocab, _tokens_per_step(job, objective))
+    tokens_per_step, clip = _tokens_per_step(job, objective), training["clip"]
+    metrics = Metrics(folder, settings["log_every"], prepared.vocab, tokens_per_step, loggers.log, clip)
+    texts = Reconstructions(folder, prepared, training["steps"], loggers.log_reconstructions)
     guard = StopAtDivergence(folder, data.train_set, module.clock, settings["log_every"], settings["max_loss"])
     checkpoints = Checkpoints(folder, settings["checkpoint_every"], guard, module.clock, lock)
     loggers.begin(model)
@@ -64,7 +67,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
         stage_bar = bars.bar(folder.path.name, training["steps"], done=step)
         whole = None if workload is None else workload.resume(bars, step * flops)
         progress = ShowProgress(metrics, stage_bar, whole, flops)
-        trainer = make_trainer(job, loggers.of_lightning, [checkpoints, metrics, guard, progress, MindOthers()])
+        trainer = make_trainer(job, [checkpoints, texts, metrics, guard, progress, MindOthers()])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         assert trainer.global_step == training["steps"], "training stopped early"
         weights = trainer.strategy.lightning_module_state_dict()  # of all ranks together

@@ -24,7 +24,7 @@ for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def make_trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callback]) -> lightning.Trainer:
+def make_trainer(job: Job, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     """Return the Trainer of a stage, on every rank. Raises UserError for hardware that is not here."""
     training, settings = job.stage.training, job.settings
     every = min(settings["validate_every"], training["steps"])
@@ -45,7 +45,7 @@ def make_trainer(job: Job, loggers: list[Any], callbacks: list[lightning.Callbac
             val_check_interval=every * training["accumulate"],
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            logger=loggers,
+            logger=False,
             callbacks=callbacks,
             use_distributed_sampler=False,  # memlab.data.module shares batches out
             enable_checkpointing=False,

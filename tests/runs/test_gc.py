@@ -125,6 +125,31 @@ def test_a_text_that_a_run_takes_up_meanwhile_is_kept(
     assert result.status == 0 and text.is_dir() and f"kept: {text}" in result.out
 
 
+def offline_run(folder: Path, run_id: str, of: Path | None = None) -> Path:
+    """An offline run of wandb, of a stage or a report where one is given; old."""
+    run = folder / "wandb" / f"offline-run-20260101_000000-{run_id}"
+    run.mkdir(parents=True)
+    (run / f"run-{run_id}.wandb").write_text("")
+    if of is not None:
+        (of / "wandb.json").write_text(json.dumps({"id": run_id}))
+    age(run)
+    return run
+
+
+def test_offline_runs_go_with_what_they_show(folder: Path, runs: Runs) -> None:
+    own = offline_run(folder, "clm-0-0123", of=stage(folder, "clm"))
+    kept = offline_run(folder, "copy-0-0123", of=needed(folder)[0])
+    report = offline_run(folder, "report-0123", of=sweep_files(folder)[0].parent)
+    gone, young = offline_run(folder, "copy-0-4567"), offline_run(folder, "copy-0-89ab")
+    os.utime(young)
+    listed = runs("gc")
+    assert f"left over: {gone} " in listed.out
+    assert not any(f"{path} " in listed.out for path in (own, kept, report, young)), "own goes with its stage"
+    assert runs("gc", "--delete").status == 0
+    assert {*(folder / "wandb").iterdir()} == {kept, report, young}
+    assert runs("verify").status == 0, "neither is a file of a run folder that must be there"
+
+
 def test_a_lock_is_not_left_behind(folder: Path) -> None:
     own = stage(folder, "clm")
     assert remove(own, folder)

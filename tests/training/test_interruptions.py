@@ -1,9 +1,7 @@
 """Stages that are broken off, told to stop, or another process's."""
 
-import json
 import os
 import signal
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 
 import lightning
 import pytest
-from wandb.proto import wandb_internal_pb2
 
 from memlab.processes.signals import Stopped
 from memlab.storage.lock import Lock, locked
@@ -102,38 +99,6 @@ def test_a_signal_saves_at_the_end_of_the_step(chain: Any, tmp_path: Path, signu
     run_chain([job], Workload())
     assert job.folder.weights.read_bytes() == unbroken.folder.weights.read_bytes()
     assert rows(job) == rows(unbroken)
-
-
-def test_a_stopped_run_goes_on_under_its_wandb_id_with_every_row_once(chain: Any) -> None:
-    """Of the two offline runs that `wandb sync` would join, each has the rows of its own steps."""
-    (job,) = chain("logger=wandb", "trainer.log_every=3", "trainer.validate_every=5")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        before_batch(patch, 10, lambda: os.kill(os.getpid(), signal.SIGUSR1))
-        run_chain([job], Workload())
-    run_chain([job], Workload())
-    files = sorted(job.folder.path.glob("wandb/offline-run-*/*.wandb"))
-    assert len(files) == 2 and files[0].name == files[1].name, "one id"
-    steps = [row["trainer/global_step"] for path in files for row in wandb_rows(path) if "train/cross_entropy" in row]
-    assert steps and steps == [row["step"] for row in rows(job) if "train/cross_entropy" in row]
-
-
-def wandb_rows(path: Path) -> list[dict[str, Any]]:
-    """The history in the file of an offline run: a LevelDB log of protobuf records behind a header of 7 bytes."""
-    content, at, parts, found = path.read_bytes(), 7, b"", []
-    while at < len(content):
-        if 32768 - at % 32768 < 7:  # no room for a chunk's head in its block
-            at += 32768 - at % 32768
-            continue
-        length, kind = struct.unpack_from("<HB", content, at + 4)
-        parts += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            record = wandb_internal_pb2.Record.FromString(parts)
-            parts = b""
-            if record.WhichOneof("record_type") == "history":
-                items = record.history.item
-                found.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
-    return found
 
 
 def test_a_signal_in_an_evaluation_ends_it_at_once(chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:

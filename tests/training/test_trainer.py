@@ -116,7 +116,7 @@ def test_every_trainer_steps(run: Any, option: str, precision: str | None) -> No
 @pytest.mark.parametrize(("precision", "plugin"), [("32-true", Precision), ("bf16-mixed", MixedPrecision)])
 def test_the_precision_is_the_one_asked_for(chain: Any, precision: str, plugin: type) -> None:
     (job,) = chain(f"trainer.precision={precision}", "trainer.accelerator=cpu")
-    trainer = make_trainer(job, [], [])
+    trainer = make_trainer(job, [])
     assert type(trainer.precision_plugin) is plugin and trainer.precision == precision
     assert trainer.gradient_clip_val == 1.0 and trainer.max_steps == 20
 
@@ -125,10 +125,10 @@ def test_strategies_of_several_devices(chain: Any, monkeypatch: pytest.MonkeyPat
     (several,) = chain("trainer=cpu_ddp")
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    strategy = make_trainer(several, [], []).strategy
+    strategy = make_trainer(several, []).strategy
     assert isinstance(strategy, DDPStrategy) and strategy._process_group_backend == "gloo"
     (sharded,) = chain("trainer=fsdp", "trainer.accelerator=cpu")
-    strategy = make_trainer(sharded, [], []).strategy
+    strategy = make_trainer(sharded, []).strategy
     assert isinstance(strategy, ShardedStrategy)
     assert {*strategy.kwargs["auto_wrap_policy"]._module_classes} == {Block}
 
@@ -136,6 +136,7 @@ def test_strategies_of_several_devices(chain: Any, monkeypatch: pytest.MonkeyPat
 def test_clipping_bounds_the_step(run: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In mixed precision with a fused optimizer, which Lightning refuses to clip."""
     norms: dict[float, list[float]] = {}
+    logged: dict[float, list[dict[str, float]]] = {}
     original = torch.optim.AdamW.step
 
     def step(self: Any, *given: Any, **more: Any) -> Any:
@@ -147,10 +148,17 @@ def test_clipping_bounds_the_step(run: Any, runs: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     for clip in (0.01, 1000.0):
         norms[clip] = []
-        run("trainer.precision=bf16-mixed", f"trainer.clip={clip}", "seed=5")
+        (job,) = run("trainer.precision=bf16-mixed", f"trainer.clip={clip}", "seed=5")
+        logged[clip] = [row for row in rows(job) if "lr" in row]
     assert len(norms[0.01]) == len(norms[1000.0]) == 3
     assert all(norm == pytest.approx(0.01, rel=1e-2) for norm in norms[0.01])
     assert all(0.02 < norm < 1000 for norm in norms[1000.0])
+    found = {clip: [row["train/gradient_norm"] for row in trained] for clip, trained in logged.items()}
+    assert found[1000.0] == pytest.approx(norms[1000.0], rel=1e-3), "the norm before clipping"
+    assert found[0.01][0] == pytest.approx(found[1000.0][0], rel=1e-6), "the first step has the same weights"
+    assert {row["train/clipped"] for row in logged[0.01]} == {1.0} and {
+        row["train/clipped"] for row in logged[1e3]
+    } == {0.0}
 
 
 SHARDED = """
@@ -220,7 +228,7 @@ def test_sharded_weights_train_as_whole_ones_do(
     )  # fmt: skip
     assert result.stdout.count("StageModule Block Block") == 2, result.stderr
     expected, found = (
-        [{key: row[key] for key in row if key == "step" or key.endswith("cross_entropy")} for row in rows(job)]
+        [{key: row[key] for key in row if key.endswith(("step", "cross_entropy", "_norm"))} for row in rows(job)]
         for job in (one, two)
     )
     assert len(expected) == len(found) == 8
