@@ -18,7 +18,7 @@ class RunLogger(Protocol):
         """Open a run; return the Lightning loggers that training writes to. summary: counts of parameters."""
         raise NotImplementedError
 
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
+    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         """Take the finished stage's metrics, and texts beside what the model regenerates from them."""
         raise NotImplementedError
 
@@ -33,7 +33,7 @@ class NoLogger:
     def begin(self, job: Job, summary: dict[str, Any]) -> list[Any]:
         return []
 
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
+    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         pass
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class WandbRuns:
         self._run.summary.update(summary)
         return [WandbLogger(experiment=self._run)]
 
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
+    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         if self._run is None:
             return  # the stage was measured again, without training
         import wandb
