@@ -43,7 +43,7 @@ function drawChart(place, { id, label, xLabel, yLabel, lines, log = false, xText
         { ...text, label: yLabel, size: 64, values: (_, values) => values.map((v) => (v === null ? "" : axisNumber(v))) },
       ],
       cursor: { dataIdx: nearest },
-      legend: { markers: { width: 2, fill: (u, place) => u.series[place]._stroke } },
+      legend: { markers: { width: 2, fill: (u, place) => u.series[place].stroke(u, place) } },
       hooks: {
         setSeries: [
           (u, place, options) => {
