@@ -100,7 +100,7 @@ def test_the_drawing_has_every_room_and_counts_arrows(tmp_path: Path) -> None:
     root = package(tmp_path, files)
     assert arrows(imports(root)) == {"run": {"errors", "models"}, "models": {"errors"}, "errors": set()}
     assert [line.split() for line in draw(root).splitlines()] == [
-        ["12", "run", "4", "lines", "errors,", "models"],
+        ["13", "run", "4", "lines", "errors,", "models"],
         ["4", "models", "2", "lines", "errors"],
         ["0", "errors", "1", "lines"],
         ["3", "rooms,", "3", "arrows,", "7", "lines"],
@@ -108,7 +108,9 @@ def test_the_drawing_has_every_room_and_counts_arrows(tmp_path: Path) -> None:
 
 
 def test_no_file_is_long() -> None:
+    # The page's scripts and styles, too; memlab/dashboard/vendor is as its authors published it.
     files = [path for folder in ("memlab", "tests", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    files += [path for kind in ("js", "css", "html") for path in (ROOT / "memlab/dashboard/page").glob(f"*.{kind}")]
     long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > LIMIT}
 

@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 VENDORED = HERE / "vendor" / "uplot"
 STYLES = (VENDORED / "uPlot.min.css", HERE / "page" / "style.css")
 # One script, in this order: each file uses what stands in the files before it.
-OWN = ("elements", "numbers", "table", "curves", "chart", "controls", "experiments", "training", "arms")
-OWN += ("reconstructions", "positions", "published", "provenance", "stages", "main")
+OWN: tuple[str, ...] = ("elements", "numbers", "table", "curves", "chart", "controls", "experiments", "training")
+OWN += ("arms", "reconstructions", "positions", "published", "provenance", "stages", "main")
 SCRIPTS = (VENDORED / "uPlot.iife.min.js", *(HERE / "page" / f"{name}.js" for name in OWN))
 
 
@@ -38,7 +38,7 @@ def _joined(files: tuple[Path, ...]) -> str:
 
 
 def _policy(style: str, script: str, live: bool) -> str:
-    """Return the Content-Security-Policy: this style and this script alone; no request, but to its own server if live."""
+    """Return the Content-Security-Policy: this style and this script alone, and requests to its own server if live."""
     rules = (
         "default-src 'none'",
         f"style-src '{_digest(style)}'",

@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
             raise UserError(f"cannot listen on {host}, port {port} ({error}): give others, --host and --port") from None
-        self.local = is_loopback(self.server_address[0])
+        self.local = is_loopback(host)
 
     @property
     def url(self) -> str:
@@ -42,11 +42,10 @@ class Server(ThreadingHTTPServer):
         return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
 
 
-def is_loopback(host: str | bytes) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether a host's name or address means this machine alone."""
-    name = host.decode() if isinstance(host, bytes) else host
     try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -69,7 +68,7 @@ class _Current:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server  # type: ignore[assignment]
+    server: Server
     server_version, sys_version = "memlab", ""
     timeout = 30
 

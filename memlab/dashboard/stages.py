@@ -1,6 +1,7 @@
 """The run folders of a runs folder, as the page shows them; read again only where something has changed."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class StageReader:
         """
         found = {}
         for folder in run_folders(self.runs_dir):
-            mark = attempt(lambda folder=folder: _mark(folder.path))
+            mark = attempt(partial(_mark, folder.path))
             if mark is not None:  # else the folder has just been removed
                 found[folder.path.name] = self._entry(folder, mark)
         self._known = {name: known for name, known in self._known.items() if name in found}
@@ -78,7 +79,7 @@ def _read(folder: RunFolder) -> Entry:
         "dirty": provenance.get("dirty"),
         "hardware": _one_line(provenance.get("hardware")),
         "versions": _one_line(provenance.get("versions")),
-        "curves": attempt(lambda: curves(rows)) or {},
+        "curves": attempt(partial(curves, rows)) or {},
         "samples": attempt(lambda: [marked(sample) for sample in folder.read_samples()]) or [],
     }
     return finite(entry)

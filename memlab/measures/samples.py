@@ -12,10 +12,10 @@ from memlab.objectives import IGNORE
 
 
 class Samples(Measure):
-    """{"text", "regenerated", "parts"} of each window: what was scored, and the likeliest token at each place.
+    """{"text", "regenerated", "parts"} of each window, teacher-forced: what was scored, and the likeliest tokens.
 
-    The model is teacher-forced. parts: the same in pieces of tokens that are all right, or all wrong, one after another,
-    {"right", "tokens", "text", "regenerated"}. Where no token is scored (a chunk's first), both show what the model was given.
+    parts: the same in pieces, {"right", "tokens", "text", "regenerated"}; the tokens of a piece are all right or all
+    wrong. Where no token is scored (a chunk's first), both show what the model was given.
     """
 
     name = "samples"

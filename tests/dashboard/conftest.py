@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from memlab.dashboard.contents import RunsReader
+from memlab.dashboard.page import render
 from memlab.dashboard.serve import Server
 from memlab.report.collect import Point
 from memlab.report.of_sweep import write_points
@@ -112,9 +113,21 @@ def serving(runs_dir: Path) -> Iterator[Server]:
     with Server(RunsReader(runs_dir).read, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def file_of(tmp_path: Path) -> Callable[[Any], str]:
+    def write(contents: Any) -> str:
+        path = tmp_path / "page.html"
+        path.write_text(render(contents))
+        return path.as_uri()
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -30,12 +30,20 @@ def test_a_runs_folder_is_shown_as_its_report_and_its_stages(make_runs: MakeRuns
     assert report["lines"] == [["mixer", "blank_copy"], ["mixer", "curriculum"]]
     row = report["rows"][0]
     assert row["values"]["token_accuracy"] == pytest.approx(0.3) and row["arm"] == "blank_copy"
-    assert row["places"][""]["token_accuracy"] == [None, *(pytest.approx(part * 0.3 / 64, rel=1e-5) for part in (60, 50))]
+    assert row["places"][""]["token_accuracy"] == [
+        None,
+        *(pytest.approx(part * 0.3 / 64, rel=1e-5) for part in (60, 50)),
+    ]
     assert [stage["run"] for stage in row["stages"]] == ["autoencoder-mixer0", "copy-mixer0000"]
     claim = next(claim for claim in report["tables"]["claims"] if claim[0] == "curriculum_beats_blank_copy[mixer]")
     assert claim[1] == "holds" and "+10.0" in claim[4]
     stage = found["stages"]["copy-mixer0000"]
-    assert (stage["state"], stage["step"], stage["steps"], stage["start"]) == ("finished", 300, 300, "autoencoder-mixer0")
+    assert (stage["state"], stage["step"], stage["steps"], stage["start"]) == (
+        "finished",
+        300,
+        300,
+        "autoencoder-mixer0",
+    )
     assert stage["curves"]["train"]["steps"] == [10, *range(10, STEPS + 1, 10)]
     assert stage["curves"]["val"]["steps"] == [50, 100, 150, 200, 250, 300]
     assert stage["samples"] == [marked(SAMPLE)] and stage["commit"] == "abc123"
@@ -55,7 +63,11 @@ def test_what_runs_and_what_waits_has_a_time_left(make_runs: MakeRuns) -> None:
         stage = found["stages"][run.path.name]
         assert (stage["state"], stage["step"], stage["left"]) == ("running", 100, 20.0), "0.1 s per step"
         waiting = found["stages"]["copy-mixer0020"]
-        assert (waiting["state"], waiting["arms"], waiting["start"]) == ("waiting", ["direct_copy"], "autoencoder-mixer0")
+        assert (waiting["state"], waiting["arms"], waiting["start"]) == (
+            "waiting",
+            ["direct_copy"],
+            "autoencoder-mixer0",
+        )
         assert waiting["left"] == 30.0, "as long as the finished stage of its name"
         assert found["totals"] == {
             "counts": {"finished": 2, "running": 1, "waiting": 1}, "left": 50.0, "unknown": 0, "failed": 0,

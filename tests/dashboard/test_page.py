@@ -39,7 +39,10 @@ def test_the_page_of_the_committed_results_is_one_small_file(tmp_path: Path, mon
     page = (tmp_path / "page.html").read_bytes()
     assert len(page) < 5_000_000
     expected = committed_contents()
-    assert contents_of(page.decode()) == {**json.loads(json.dumps(expected)), "made": contents_of(page.decode())["made"]}
+    assert contents_of(page.decode()) == {
+        **json.loads(json.dumps(expected)),
+        "made": contents_of(page.decode())["made"],
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -79,7 +82,9 @@ def test_json_in_html_reads_as_itself() -> None:
 
 
 def test_the_pages_code_never_parses_html() -> None:
-    ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\b|Function\("
+    ways = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\b|Function\("
+    )
     own = [path for path in SCRIPTS if path.parent.name == "page"]
     assert len(own) == len(list((HERE / "page").glob("*.js"))), "every file is part of the page"
     assert not {path.name: found for path in own if (found := re.findall(ways, path.read_text()))}

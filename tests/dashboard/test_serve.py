@@ -16,9 +16,7 @@ from tests.dashboard.conftest import MakeRuns, log, serving, write_config
 from tests.dashboard.test_page import contents_of
 
 
-def ask(
-    server: Server, path: str, method: str = "GET", **headers: str
-) -> tuple[int, http.client.HTTPMessage, bytes]:
+def ask(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
@@ -42,7 +40,8 @@ def test_the_page_and_its_contents_are_served(make_runs: MakeRuns) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/stages", "/index.html", "/../../etc/passwd", "/%2e%2e/pyproject.toml", "//etc/passwd", "/data.json/", "*"]
+    "path",
+    ["/stages", "/index.html", "/../../etc/passwd", "/%2e%2e/pyproject.toml", "//etc/passwd", "/data.json/", "*"],
 )
 def test_nothing_else_is_served(make_runs: MakeRuns, path: str) -> None:
     with serving(make_runs(["blank_copy"])) as server:
