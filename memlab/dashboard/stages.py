@@ -93,8 +93,10 @@ def _left(kind: str, step: int, steps: int | None, seconds: float) -> float | No
 
 
 def _accuracy(folder: RunFolder) -> dict[str, float]:
-    tables = attempt(lambda: folder.read_evaluation(SCORE)["metrics"].items()) or ()
-    values = {table: inside(metrics, "token_accuracy") for table, metrics in tables}
+    tables = inside(attempt(partial(folder.read_evaluation, SCORE)), "metrics")
+    if not isinstance(tables, Mapping):
+        return {}
+    values = {table: inside(metrics, "token_accuracy") for table, metrics in tables.items()}
     return {table: value for table, value in values.items() if isinstance(value, int | float)}
 
 

@@ -43,7 +43,7 @@ function drawChart(place, { id, label, xLabel, yLabel, lines, log = false, xText
         { ...text, label: yLabel, size: 64, values: (_, values) => values.map((v) => (v === null ? "" : axisNumber(v))) },
       ],
       cursor: { dataIdx: nearest },
-      legend: { markers: { width: 2, fill: (u, place) => u.series[place].stroke(u, place) } },
+      legend: { markers: { width: 2, dash: dashOf, fill: (u, i) => (dashOf(u, i) === "solid" ? u.series[i].stroke(u, i) : "") } },
       hooks: {
         setSeries: [
           (u, place, options) => {
@@ -73,6 +73,8 @@ function drawChart(place, { id, label, xLabel, yLabel, lines, log = false, xText
   new ResizeObserver(() => place.isConnected && chart.setSize(sizeOf(place))).observe(place);
   return chart;
 }
+
+const dashOf = (chart, place) => (chart.series[place].dash?.length ? "dashed" : "solid");
 
 function sizeOf(place) {
   const width = Math.max(240, place.clientWidth);
