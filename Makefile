@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reproduce figures test test-all test-slurm test-faults lint clean
+.PHONY: help setup run reproduce figures test test-all test-page test-slurm test-faults lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ test: setup  ## run the tests, without the slow ones (ARGS="tests/data -k hash" 
 
 test-all: setup  ## run all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-page: setup  ## install a Chromium (root, Debian package) and run the tests of the page in it
+	tests/dashboard/up.sh
+	PAGE_TESTS=1 $(BIN)/python -m pytest tests/dashboard $(ARGS)
 
 test-slurm: setup  ## set up a SLURM cluster of one node on this machine (root, Debian packages) and run its tests
 	tests/slurm/up.sh

@@ -25,13 +25,18 @@ FLOORS = (
     ("pool",),
     ("report",),
     ("runs",),
+    ("dashboard",),
     ("bench",),
     ("launchers", "sweep", "run", "reproduce"),
 )
 # What may import less than its floor allows. Reports are made from run folders alone, without models and without Hydra;
-# the command that asks for one composes its sweep.
+# the command that asks for one composes its sweep. The page shows reports and run folders.
 _REPORT = ("errors", "progress", "storage", "config.paths")
-ONLY = {"report": _REPORT, "report.__main__": (*_REPORT, "config", "processes")}
+ONLY = {
+    "report": _REPORT,
+    "report.__main__": (*_REPORT, "config", "processes"),
+    "dashboard": (*_REPORT, "report", "runs.state"),
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -10,7 +10,8 @@ import pytest
 from tests.import_graph import FLOORS, ROOT, arrows, draw, imports, problems
 
 LIMIT = 300  # lines of a file
-CORE_LIMIT = 3000  # lines of code, without blank lines, comments and docstrings; 2,500 before the oracle memory model and two measures
+# Lines of code, without blank lines, comments and docstrings: 2,500 before the oracle memory model and two measures.
+CORE_LIMIT = 3000
 CORE = (
     "run.py",
     "sweep.py",
@@ -108,7 +109,9 @@ def test_the_drawing_has_every_room_and_counts_arrows(tmp_path: Path) -> None:
 
 
 def test_no_file_is_long() -> None:
+    # The page's scripts and styles, too; memlab/dashboard/vendor is as its authors published it.
     files = [path for folder in ("memlab", "tests", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    files += [path for kind in ("js", "css", "html") for path in (ROOT / "memlab/dashboard/page").glob(f"*.{kind}")]
     long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > LIMIT}
 

@@ -33,6 +33,15 @@ def test_the_wheel_carries_configs_and_experiments(installed: Path) -> None:
     assert not (installed / "tests").exists()
 
 
+def test_the_wheel_carries_the_page(installed: Path) -> None:
+    files = {
+        path.relative_to(ROOT) for path in (ROOT / "memlab/dashboard").rglob("*") if path.suffix not in (".pyc", "")
+    }
+    assert {path.suffix for path in files} == {".py", ".js", ".css", ".html", ".md"}
+    assert not {path for path in files if not (installed / path).is_file()}
+    assert (installed / "memlab/dashboard/vendor/uplot/LICENSE").is_file()
+
+
 @pytest.mark.slow
 def test_the_installed_command_finds_them(installed: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     result = subprocess.run(

@@ -55,7 +55,7 @@ class Result:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     places: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    samples: list[dict[str, str]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Measure:

@@ -1,5 +1,9 @@
 """Held-out texts beside what the model regenerates from them."""
 
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,9 +12,10 @@ from memlab.objectives import IGNORE
 
 
 class Samples(Measure):
-    """{"text", "regenerated"} of each window, teacher-forced: what was scored, and the likeliest token at each place.
+    """{"text", "regenerated", "parts"} of each window, teacher-forced: what was scored, and the likeliest tokens.
 
-    Where no token is scored (a chunk's first), both show what the model was given.
+    parts: the same in pieces, {"right", "tokens", "text", "regenerated"}; the tokens of a piece are all right or all
+    wrong. Where no token is scored (a chunk's first), both show what the model was given.
     """
 
     name = "samples"
@@ -22,10 +27,23 @@ class Samples(Measure):
         for tokens_BT in subject.batches(self.windows):
             texts_BT, regenerated_BT = reconstructions(subject, tokens_BT)
             samples += [
-                {"text": subject.text.decode(text), "regenerated": subject.text.decode(guess)}
+                {
+                    "text": subject.text.decode(text),
+                    "regenerated": subject.text.decode(guess),
+                    "parts": _parts(subject, zip(text, guess, strict=True)),
+                }
                 for text, guess in zip(texts_BT.tolist(), regenerated_BT.tolist(), strict=True)
             ]
         return Result(samples=samples)
+
+
+def _parts(subject: Subject, pairs: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
+    parts = []
+    for right, group in groupby(pairs, lambda pair: pair[0] == pair[1]):
+        text, guess = zip(*group, strict=True)
+        decoded = {"text": subject.text.decode(text), "regenerated": subject.text.decode(guess)}
+        parts.append({"right": right, "tokens": len(text), **decoded})
+    return parts
 
 
 def reconstructions(subject: Subject, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,12 +13,14 @@ from memlab.errors import UserError
 from memlab.report.measured import ROUNDS, find_row
 from memlab.storage.run_folder import RunFolder
 
-# A row holds what a line of results.csv says, and three keys that stay out of it:
+# A row holds what a line of results.csv says, and four keys that stay out of it:
 #   windows  {place: {"correct": [...], "count": [...], "loss": [...], "data": hash, "window": tokens per window}}, one
 #            number per evaluation window (loss in nats, summed). A metric's place is what stands in front of its name:
 #            "" for token_accuracy, "clm" for clm/token_accuracy.
 #   places   {place: {"token_accuracy": [...], "cross_entropy": [...]}}, a number per place in the chunk, None where no
 #            token is scored. Rows that older versions committed have none.
+#   samples  the first SAMPLES rows of the last stage's samples.jsonl (memlab/storage/run_folder.py). Rows that older
+#            versions committed have none.
 #   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions", "curve"}],
 #            oldest first; of: encoder or decoder. Rows that older versions committed lack commit ... versions here.
 # Rows of speeds have `rounds`, too (memlab/report/measured.py).
@@ -26,7 +28,8 @@ from memlab.storage.run_folder import RunFolder
 # metric has the row's name for it; steps, tokens and seconds count from the stage's own start. Numbers of curves have
 # six significant digits, the precision of committed results, so that both draw the same picture.
 Row = dict[str, Any]
-BULKY = ("windows", "places", "stages", ROUNDS)
+BULKY = ("windows", "places", "samples", "stages", ROUNDS)
+SAMPLES = 4  # of a row: enough to see what goes wrong, and a committed file stays small
 COSTS = ("steps", "tokens", "seconds")
 
 
@@ -140,6 +143,7 @@ def _row(point: Point) -> Row:
         "run": run.path.name,
         "windows": windows,
         "places": places,
+        "samples": _read(run.samples, lambda: {"rows": run.read_samples()})["rows"][:SAMPLES],
         "stages": stages,
     }
 

@@ -31,7 +31,16 @@ def make_report(
     kept: Sequence[Row] = (),
     writers: Sequence[Writer] = WRITERS,
 ) -> Report:
-    """Read the run folders of `points`, judge the experiment's claims and write the report into `folder`.
+    """Assemble the report of `points` and write it into `folder`. Arguments and errors are those of `assemble`."""
+    report = assemble(experiment, scale, points, folder, command, kept)
+    write_all(report, report.folder, writers)
+    return report
+
+
+def assemble(
+    experiment: str, scale: str, points: Sequence[Point], folder: Path, command: str, kept: Sequence[Row] = ()
+) -> Report:
+    """Read the run folders of `points` and judge the experiment's claims; write nothing.
 
     Any subset of arms, architectures and seeds will do: a claim that lacks its rows stays open, and a report without
     any finished run has no figure. `command` reproduces the report; it is printed, never run.
@@ -49,9 +58,7 @@ def make_report(
     rows = rows if derive is None else derive(rows)
     unfinished = [name for point in missing if (name := label(point["choices"])) not in stand_ins]
     verdicts = evaluate(expected["claims"], rows)
-    report = Report(experiment, scale, rows, verdicts, Path(folder), command, expected, unfinished)
-    write_all(report, report.folder, writers)
-    return report
+    return Report(experiment, scale, rows, verdicts, Path(folder), command, expected, unfinished)
 
 
 def publish(report: Report, name: str) -> list[Path]:
@@ -91,7 +98,14 @@ def committed_rows(experiment: str, name: str) -> list[Row]:
 
 
 def redraw(experiment: str, name: str, folder: Path) -> Report:
-    """Write the report of committed results into `folder`: their rows and verdicts, with tables and figures made anew.
+    """Write the report of committed results into `folder`, with tables and figures made anew; see `read_committed`."""
+    report = read_committed(experiment, name, folder)
+    write_all(report, report.folder)
+    return report
+
+
+def read_committed(experiment: str, name: str, folder: Path) -> Report:
+    """Return the report of committed results: their rows and verdicts; write nothing. `folder` is the report's own.
 
     Intervals need three seeds here, because those over windows need the run folders.
 
@@ -105,13 +119,11 @@ def redraw(experiment: str, name: str, folder: Path) -> Report:
     kept = _read(path)
     if not all("stages" in row for row in kept["rows"]):
         raise UserError(f"{path} was written by an older memlab and has no curves: publish it again, {kept['command']}")
-    report = Report(
+    return Report(
         **{key: kept[key] for key in ("experiment", "scale", "rows", "claims", "command", "unfinished")},
         folder=Path(folder),
         expected=load_expected(source(experiment) / "expected.yaml"),
     )
-    write_all(report, report.folder)
-    return report
 
 
 def _is_private(override: str) -> bool:

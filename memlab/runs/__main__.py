@@ -28,7 +28,6 @@ from memlab.runs.state import (
     RUNNING,
     State,
     attempt,
-    config_of,
     inside,
     run_folders,
     state_of,
@@ -70,7 +69,7 @@ def _list(options: argparse.Namespace) -> int:
     table = Table("run folder", "arms", "state", "steps", "architecture", "seed", "token accuracy", "size", "note")
     counts: Counter[str] = Counter()
     for state in _states(options.runs_dir):
-        config = config_of(state.folder)
+        config = state.config
         counts[state.kind] += 1
         cells = (
             state.folder.path.name,
@@ -95,7 +94,7 @@ def _show(options: argparse.Namespace) -> int:
         names = ", ".join(folder.path.name for folder in found) or "none"
         raise UserError(f"{options.name} is the beginning of {names}: give the name of one run folder")
     state = state_of(found[0])
-    folder, config = state.folder, config_of(state.folder)
+    folder, config = state.folder, state.config
     about: dict[str, Any] = {
         "run folder": str(folder.path),
         "arms": _arms(config),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,17 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLErr
 
 @dataclass(frozen=True)
 class State:
-    """`kind`: one of the above; `note`: who works on it, or what went wrong; `step`: the last one saved."""
+    """`kind`: one of the above; `note`: who works on it, or what went wrong; `step`: the last one saved.
+
+    config: the content of config.yaml, empty if it cannot be read. Its YAML takes longer to read than all the rest.
+    """
 
     folder: RunFolder
     kind: str
     note: str
     step: int
     steps: int | None  # None: config.yaml cannot be read
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
@@ -50,7 +54,7 @@ def state_of(folder: RunFolder) -> State:
     saved = folder.step_of(files[0]) if files else 0
     if not config and kind != RUNNING:
         note = note or "config.yaml cannot be read"
-    return State(folder, kind, note, steps if folder.weights.is_file() and steps else saved, steps)
+    return State(folder, kind, note, steps if folder.weights.is_file() and steps else saved, steps, config)
 
 
 def config_of(folder: RunFolder) -> dict[str, Any]:

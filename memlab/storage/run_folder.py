@@ -11,7 +11,7 @@ runs/stages/<stage>-<fingerprint>/
     model.safetensors   final weights
     evaluation-<measure>.json           {"settings", "metrics", "windows", "places"}, by its own objective and text
     evaluation-<measure>-<hash>.json    the same by another objective or on another text
-    samples.jsonl       {"text", "regenerated"}
+    samples.jsonl       {"text", "regenerated", "parts"} (memlab/measures/samples.py); older runs have no parts
     wandb.json          {"id"} of the stage's run in runs/wandb (memlab/storage/dashboards.py)
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
     finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
@@ -167,10 +167,10 @@ class RunFolder:
         writer.writerows(rows)
         write_atomic(self.path / "metrics.csv", text.getvalue().encode())
 
-    def write_samples(self, samples: Iterable[dict[str, str]]) -> None:
+    def write_samples(self, samples: Iterable[dict[str, Any]]) -> None:
         write_atomic(self.samples, "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in samples).encode())
 
-    def read_samples(self) -> list[dict[str, str]]:
+    def read_samples(self) -> list[dict[str, Any]]:
         """Return the rows of samples.jsonl; none where the stage has no samples."""
         if not self.samples.is_file():
             return []

@@ -32,7 +32,7 @@ class RunLogger:
     def log_reconstructions(self, rows: list[dict[str, Any]]) -> None:
         """Take rows of reconstructions.jsonl, which are written there already; a row of metrics follows."""
 
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
+    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         """Take the finished stage's metrics, and texts beside what the model regenerates from them.
 
         For a stage that is measured again without training, `begin` was not called.

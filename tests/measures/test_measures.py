@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_reconstructions_of_next_tokens_stand_where_they_were_scored(batch_size:
     samples = Samples(windows=5)(clm).samples
     assert [sample["text"] for sample in samples] == [" ".join(map(str, row)) for row in tokens.tolist()]
     assert [sample["regenerated"] for sample in samples] == [" ".join(map(str, row)) for row in guess.tolist()]
+    for sample, row, wrong in zip(samples, tokens, (text != guess).tolist(), strict=True):
+        parts = sample["parts"]
+        assert [not part["right"] for part in parts for _ in range(part["tokens"])] == wrong
+        assert all(before["right"] != after["right"] for before, after in pairwise(parts)), "as few parts as possible"
+        assert " ".join(part["text"] for part in parts) == " ".join(map(str, row.tolist()))
+        assert " ".join(part["regenerated"] for part in parts) == sample["regenerated"]
 
 
 def test_reconstructions_of_copies_are_of_the_second_half() -> None:

@@ -40,7 +40,7 @@ def test_a_run_folder_is_complete(chain: Any) -> None:
         assert score["metrics"][table]["token_accuracy"] == pytest.approx(total["correct"] / total["count"])
         assert score["metrics"][table]["cross_entropy"] == pytest.approx(total["loss"] / total["count"])
         samples = [json.loads(line) for line in job.folder.samples.read_text().splitlines()]
-        assert len(samples) == 8 and all({*sample} == {"text", "regenerated"} for sample in samples)
+        assert len(samples) == 8 and all({*sample} == {"text", "regenerated", "parts"} for sample in samples)
         assert [row["step"] for row in rows(job) if "val/token_accuracy" in row][-1] == job.stage.training["steps"]
     # Copying: 2 of 4 chunks are scored, all but their first token; 8 tokens a chunk.
     assert set(jobs[-1].folder.read_evaluation("evaluation-score.json")["windows"]["copy"]["count"]) == {14}
