@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from memlab.config import paths
 from memlab.dashboard.curves import finite, rounded
 from memlab.errors import UserError
-from memlab.report import Report, Row, assemble, committed, read_committed
+from memlab.report import Report, Row, committed
 from memlab.report.collect import COSTS, Point
 from memlab.report.of_sweep import COMMAND_FILE, POINTS_FILE, read_points
 from memlab.report.report import seconds
 from memlab.report.tables import along_training, headline, summary, verdicts
 from memlab.report.units import is_share, number, title
 from memlab.report.verdict import HOLDS, REFUTED, UNDECIDED, UNMEASURED
+from memlab.report.write import assemble, read_committed
 from memlab.storage.files import read_json
 
 CHOICES = ("architecture", "arm", "encoder", "curriculum", "seed")

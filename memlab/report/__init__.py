@@ -12,19 +12,17 @@ machine that cannot train.
 from memlab.report.collect import Point, Row, collect
 from memlab.report.report import Report
 from memlab.report.terminal import print_report
-from memlab.report.write import assemble, committed, committed_rows, make_report, publish, read_committed, redraw
+from memlab.report.write import committed, committed_rows, make_report, publish, redraw
 
 __all__ = [
     "Point",
     "Report",
     "Row",
-    "assemble",
     "collect",
     "committed",
     "committed_rows",
     "make_report",
     "print_report",
     "publish",
-    "read_committed",
     "redraw",
 ]
