@@ -1,12 +1,9 @@
 """Held-out texts beside what the model regenerates from them."""
 
-from collections.abc import Iterable
-from itertools import groupby
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from memlab.data.pieces import RIGHT, pieces
 from memlab.measures.base import Measure, Result, Subject
 from memlab.objectives import IGNORE
 
@@ -30,20 +27,19 @@ class Samples(Measure):
                 {
                     "text": subject.text.decode(text),
                     "regenerated": subject.text.decode(guess),
-                    "parts": _parts(subject, zip(text, guess, strict=True)),
+                    "parts": [
+                        {
+                            "right": piece.mark == RIGHT,
+                            "tokens": piece.tokens,
+                            "text": piece.text,
+                            "regenerated": piece.returned,
+                        }
+                        for piece in pieces(subject.text.decode, text, guess)
+                    ],
                 }
                 for text, guess in zip(texts_BT.tolist(), regenerated_BT.tolist(), strict=True)
             ]
         return Result(samples=samples)
-
-
-def _parts(subject: Subject, pairs: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
-    parts = []
-    for right, group in groupby(pairs, lambda pair: pair[0] == pair[1]):
-        text, guess = zip(*group, strict=True)
-        decoded = {"text": subject.text.decode(text), "regenerated": subject.text.decode(guess)}
-        parts.append({"right": right, "tokens": len(text), **decoded})
-    return parts
 
 
 def reconstructions(subject: Subject, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:

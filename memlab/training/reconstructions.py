@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import FSDPStrategy
 
 from memlab.data import Prepared
+from memlab.data.pieces import WRONG, pieces
 from memlab.measures import Subject
 from memlab.measures.samples import reconstructions
 from memlab.models import LanguageModel
@@ -17,7 +17,7 @@ from memlab.processes import ranks
 from memlab.storage.run_folder import RunFolder
 
 WINDOWS = 4
-WRONG = "⟦{}⟧"  # how a stretch of wrong tokens is shown
+MARKED = "⟦{}⟧"  # how a piece of wrong tokens is shown
 
 
 class Reconstructions(Callback):
@@ -71,12 +71,12 @@ class Reconstructions(Callback):
 
 def row(text: Prepared, tokens: list[int], guesses: list[int]) -> dict[str, Any]:
     """Return {"text", "regenerated" with its wrong tokens marked, "wrong": how many there are}."""
-    pairs = [(guess, guess == token) for token, guess in zip(tokens, guesses, strict=True)]
-    shown = ""
-    for right, stretch in groupby(pairs, key=lambda pair: pair[1]):
-        decoded = text.decode([guess for guess, _ in stretch])
-        shown += decoded if right else WRONG.format(decoded)
-    return {"text": text.decode(tokens), "regenerated": shown, "wrong": sum(not right for _, right in pairs)}
+    found = list(pieces(text.decode, tokens, guesses))
+    return {
+        "text": text.decode(tokens),
+        "regenerated": "".join(MARKED.format(of.returned) if of.mark == WRONG else of.returned for of in found),
+        "wrong": sum(of.tokens for of in found if of.mark == WRONG),
+    }
 
 
 @contextmanager

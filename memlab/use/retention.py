@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch.nn import functional as F
@@ -10,24 +9,11 @@ from torch.nn import functional as F
 from memlab.config.instantiate import build
 from memlab.config.stage import Stage
 from memlab.data import TextCodec
+from memlab.data.pieces import GIVEN, RIGHT, WRONG, Piece, pieces
 from memlab.errors import UserError
 from memlab.models import LanguageModel
 from memlab.objectives import IGNORE, Layout, Objective, free_running
 from memlab.use.trusted import require_trusted
-
-RIGHT, WRONG, GIVEN = "right", "wrong", "given"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Tokens that follow each other and have one mark: what stood there, and what came back.
-
-    mark: "right", "wrong", or "given" for tokens that the model was shown (a chunk's first, when it copies).
-    """
-
-    text: str
-    returned: str
-    mark: str
 
 
 @dataclass(frozen=True)
@@ -61,17 +47,8 @@ def compare(codec: TextCodec, chunks: Sequence[Sequence[int]], returned: Sequenc
         text=codec.decode([token for chunk in chunks for token in chunk]),
         returned=codec.decode([token for chunk in filled for token in chunk]),
         accuracy=every.count(RIGHT) / generated,
-        chunks=tuple(tuple(_pieces(codec, *row)) for row in zip(chunks, filled, marks, strict=True)),
+        chunks=tuple(tuple(pieces(codec.decode, *row)) for row in zip(chunks, filled, marks, strict=True)),
     )
-
-
-def _pieces(codec: TextCodec, chunk: Sequence[int], filled: Sequence[int], marks: Sequence[str]) -> list[Piece]:
-    found = []
-    for mark, group in groupby(range(len(chunk)), key=marks.__getitem__):
-        places = list(group)
-        text, returned = (codec.decode([ids[place] for place in places]) for ids in (chunk, filled))
-        found.append(Piece(text, returned, mark))
-    return found
 
 
 def copied(

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from memlab.use.retention import GIVEN, WRONG, Piece, Retention
+from memlab.data.pieces import GIVEN, WRONG, Piece
+from memlab.use.retention import Retention
 
 STYLES = {WRONG: "bold red", GIVEN: "dim"}
 

@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 import memlab
+from memlab.data.pieces import Piece
 from memlab.use import __main__ as command
 from memlab.use.chat import chat, typed
 from memlab.use.generate import Sampling
 from memlab.use.memories import Memories
-from memlab.use.retention import Piece, Retention
+from memlab.use.retention import Retention
 from memlab.use.show import show_retention
 from memlab.use.text_model import TextModel
 from tests.conftest import ROOT, wait_for
@@ -67,8 +68,8 @@ RETENTION = Retention(
     "one\ntwx",
     0.75,
     (
-        (Piece("one", "one", "given"), Piece("\n", "\n", "right")),
-        (Piece("tw", "tw", "right"), Piece("o", "x[/]", "wrong")),
+        (Piece("one", "one", "given", 1), Piece("\n", "\n", "right", 1)),
+        (Piece("tw", "tw", "right", 1), Piece("o", "x[/]", "wrong", 1)),
     ),
 )
 
