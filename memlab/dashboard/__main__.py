@@ -69,7 +69,7 @@ def _write(contents: Contents, path: Path) -> None:
 
 def _serve(read: Callable[[], Contents], host: str, port: int) -> None:
     with Server(read, host, port) as server:
-        server.current.contents()  # a mistake ends the command before anything is served
+        server.current.look()  # a mistake ends the command before anything is served
         console.print(f"page: {server.url} (Ctrl-C ends it)", markup=False)
         if not server.local:
             console.print("everybody who reaches this machine can see it", markup=False)

@@ -72,7 +72,7 @@ def _stages_of(reports: Sequence[Entry]) -> dict[str, Entry]:
                 if row["arm"] not in entry["arms"]:
                     entry["arms"].append(row["arm"])
                 before = stage["run"]
-            if row["samples"]:
+            if row["samples"] and row["run"] in found:
                 found[row["run"]]["samples"] = [marked(sample) for sample in row["samples"]]
     return found
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from memlab.dashboard.contents import Contents, as_json
@@ -50,21 +51,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class Look(NamedTuple):
+    """The contents at one time, as JSON, and their ETag: equal for equal ones, whenever they were made."""
+
+    contents: Contents
+    body: bytes
+    mark: str
+
+    @classmethod
+    def at(cls, contents: Contents) -> "Look":
+        lasting = {key: value for key, value in contents.items() if key != "made"}
+        mark = hashlib.sha256(as_json(lasting).encode()).hexdigest()[:32]
+        return cls(contents, as_json(contents).encode(), f'"{mark}"')
+
+
 class _Current:
     """The latest contents, read at most every EVERY seconds by whichever request comes first."""
 
     def __init__(self, read: Callable[[], Contents]) -> None:
         self._read = read
         self._lock = threading.Lock()
-        self._at: float | None = None
-        self._contents: Contents = {}
+        self._last: tuple[float, Look] | None = None
 
-    def contents(self) -> Contents:
+    def look(self) -> Look:
         with self._lock:
-            if self._at is None or time.monotonic() - self._at > EVERY:
-                self._contents = self._read()
-                self._at = time.monotonic()
-            return self._contents
+            if self._last is None or time.monotonic() - self._last[0] > EVERY:
+                look = Look.at(self._read())
+                self._last = (time.monotonic(), look)
+            return self._last[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -81,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"there is / and /data.json\n")
             return
         try:
-            contents = self.server.current.contents()
+            look = self.server.current.look()
         except Exception as error:
             message = explain(error)
             if message is None:
@@ -89,9 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", message.encode())
             return
         if path == PAGE:
-            self._answer(HTTPStatus.OK, "text/html", render(contents, live=True).encode())
+            self._answer(HTTPStatus.OK, "text/html", render(look.contents, live=True).encode())
         else:
-            self._answer(HTTPStatus.OK, "application/json", as_json(contents).encode(), mark=_mark(contents))
+            self._answer(HTTPStatus.OK, "application/json", look.body, mark=look.mark)
 
     do_HEAD = do_GET
 
@@ -113,9 +127,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Requests are not logged: a page asks every few seconds."""
-
-
-def _mark(contents: Contents) -> str:
-    """Return the ETag of contents: equal for equal ones, whenever they were made."""
-    kept = {key: value for key, value in contents.items() if key != "made"}
-    return f'"{hashlib.sha256(as_json(kept).encode()).hexdigest()[:32]}"'

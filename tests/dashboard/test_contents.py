@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from memlab.config import paths
 from memlab.dashboard import contents as module
 from memlab.dashboard.contents import RunsReader, as_json, committed_contents
 from memlab.dashboard.curves import curves, thinned
+from memlab.dashboard.reports import ReportReader, as_entry
 from memlab.dashboard.samples import marked
 from memlab.errors import UserError
 from memlab.report import committed
+from memlab.report.report import as_dict
+from memlab.report.write import assemble
 from memlab.storage.files import write_json
 from memlab.storage.lock import Lock
 from memlab.storage.run_folder import RunFolder
@@ -141,6 +145,24 @@ def test_committed_results_are_shown_whole() -> None:
                 assert found["stages"][stage["run"]]["state"] == "finished"
         assert [claim["id"] for claim in report["claims"]] == [claim["id"] for claim in kept["claims"]]
         assert all(claim["source"] for claim in report["claims"])
+
+
+def test_committed_rows_keep_reconstructions(make_runs: MakeRuns) -> None:
+    """A row of report.json has what the page over committed results shows of its stages."""
+    runs = make_runs(["blank_copy", "curriculum"], samples=[SAMPLE] * 8)
+    ((sweep,), _) = ReportReader(runs).sweeps()
+    report = assemble("copy_curriculum", "laptop", sweep.points, runs, "command")
+    kept = json.loads(json.dumps(as_dict(report)))["rows"]
+    assert [row["samples"] for row in kept] == [[SAMPLE] * 4] * 2
+    stages = module._stages_of([as_entry(replace(report, rows=kept), "laptop")])
+    copy = stages["copy-mixer0010"]
+    assert (copy["start"], copy["arms"], copy["samples"]) == (
+        "autoencoder-mixer0",
+        ["curriculum"],
+        [marked(SAMPLE)] * 4,
+    )
+    assert copy["curves"]["val"]["steps"] == [50, 100, 150, 200, 250, 300]
+    assert stages["autoencoder-mixer0"]["arms"] == ["blank_copy", "curriculum"]
 
 
 def test_large_contents_lose_detail_before_they_are_refused(

@@ -80,7 +80,7 @@ def test_new_rows_are_served(make_runs: MakeRuns, monkeypatch: pytest.MonkeyPatc
 def test_many_pages_read_the_runs_folder_once(make_runs: MakeRuns) -> None:
     reader, reads = RunsReader(make_runs(["blank_copy"])), []
     with Server(lambda: reads.append(1) or reader.read(), "127.0.0.1", 0) as server:
-        found = [server.current.contents() for _ in range(5)]
+        found = [server.current.look() for _ in range(5)]
     assert len(reads) == 1 and all(one is found[0] for one in found)
 
 

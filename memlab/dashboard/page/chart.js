@@ -1,10 +1,12 @@
 // One chart by uPlot: zoom with the mouse, with buttons and with their keys; a legend that hides and shows lines.
 
 const zooms = {}; // by chart: [from, to] on the x axis, so that new contents keep them
+const drawn = new WeakMap(); // by place: what ends the chart that is there
 const hidden = {}; // by chart: {label: whether it is shown}, where somebody has chosen
 
 // lines: [{label, colour, dash, show, xs, ys, low?, high?}], in the units shown. Draws into `place`.
 function drawChart(place, { id, label, xLabel, yLabel, lines, log = false, xText = axisNumber }) {
+  drawn.get(place)?.();
   place.replaceChildren();
   if (!lines.length) {
     place.append(note("There is nothing to draw."));
@@ -70,7 +72,12 @@ function drawChart(place, { id, label, xLabel, yLabel, lines, log = false, xText
   chart.root.querySelector("canvas").setAttribute("aria-label", label);
   makeLegendReachable(chart);
   place.append(zoomButtons(chart, full));
-  new ResizeObserver(() => place.isConnected && chart.setSize(sizeOf(place))).observe(place);
+  const watch = new ResizeObserver(() => chart.setSize(sizeOf(place)));
+  watch.observe(place);
+  drawn.set(place, () => {
+    watch.disconnect();
+    chart.destroy();
+  });
   return chart;
 }
 
