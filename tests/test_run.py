@@ -191,14 +191,14 @@ def test_two_users_at_the_same_moment_train_once_and_both_report(
     assert [process.returncode for process in processes] == [0, 0], outputs
     for name in ("autoencoder", "copy"):
         assert sum(f"{name}-" in line and "150 steps in" in line for o in outputs for line in o.splitlines()) == 1
-    assert all("claims" in output and "report.md" in output for output in outputs)
+    assert all("in short: " in output and "report.md" in output for output in outputs)
     assert "another process works on" in "".join(outputs)
 
 
 def test_the_experiment_ends_with_its_report_and_a_second_one_trains_nothing(memlab: Command, tmp_path: Path) -> None:
     first = memlab("+experiment=copy_curriculum", runs=tmp_path)
     assert first.returncode == 0, text(first)
-    for told in ("claims", "holds", "figure.png", "report.md", "next:", "architecture=mixer,transformer"):
+    for told in ("arms", "holds", "figure.png", "report.md", "next:", "architecture=mixer,transformer"):
         assert told in first.stdout
     folder = next(tmp_path.glob("reports/copy_curriculum/*"))
     assert folder.name.startswith("smoke")

@@ -123,9 +123,17 @@ def test_chat_reads_lines_and_ends_politely(
     assert capsys.readouterr().out.count("\n") >= 2
 
 
+# Where the tests were started behind nohup or &, Ctrl-C is ignored unless the process says otherwise.
+HEARS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("memlab.use", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_ends_a_chat_politely(trained: list[Path], environment: dict[str, str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "memlab.use", str(trained[1]), "--chat", "--max-new-tokens", "1000000"],
+        [sys.executable, "-c", HEARS_CTRL_C, str(trained[1]), "--chat", "--max-new-tokens", "1000000"],
         env={**environment, "PYTHONUNBUFFERED": "1"}, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
