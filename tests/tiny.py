@@ -12,6 +12,7 @@ from memlab.models import (
     CausalLM,
     ChunkEncoder,
     GeluMLP,
+    LanguageModel,
     MaskedMixing,
     MemoryModel,
     OracleMemoryModel,
@@ -128,3 +129,13 @@ def recurrent(kind: str, *, detach_every: int = 0) -> RecurrentMemoryModel:
 def chunk_encoder(kind: str, **more: Any) -> ChunkEncoder:
     """more: of the encoder."""
     return ChunkEncoder(encoder=encoder(kind, **more), vocab=VOCAB, length=LENGTH)
+
+
+def positions_computed(model: LanguageModel, run: Callable[[], Any]) -> int:
+    """Positions that go through the first block's MLP of the decoder."""
+    assert isinstance(model.decoder, StackDecoder)
+    seen: list[int] = []
+    hook = model.decoder.stack.blocks[0].mlp.register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
+    run()
+    hook.remove()
+    return sum(seen)

@@ -12,9 +12,9 @@ from memlab.config.plan import plan_all
 from memlab.errors import UserError
 from memlab.report.of_sweep import COMMAND_FILE, POINTS_FILE, read_points
 from memlab.runs.state import attempt, config_of, inside, run_folders
-from memlab.storage.dashboards import strangers
 from memlab.storage.files import read_json
 from memlab.storage.run_folder import RunFolder
+from memlab.storage.wandb_folder import strangers
 
 OLD = 24 * 3600.0  # seconds after which no process uses a temporary file or an unnamed text any more
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from memlab.runs.needed import unused_texts
 from memlab.runs.state import STALE, state_of
-from memlab.storage.dashboards import id_of, remove_offline_runs
 from memlab.storage.lock import Lock
 from memlab.storage.run_folder import RunFolder
+from memlab.storage.wandb_folder import id_of, remove_offline_runs
 
 
 def remove(path: Path, runs_dir: Path) -> bool:

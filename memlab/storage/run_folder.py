@@ -12,7 +12,7 @@ runs/stages/<stage>-<fingerprint>/
     evaluation-<measure>.json           {"settings", "metrics", "windows", "places"}, by its own objective and text
     evaluation-<measure>-<hash>.json    the same by another objective or on another text
     samples.jsonl       {"text", "regenerated", "parts"} (memlab/measures/samples.py); older runs have no parts
-    wandb.json          {"id"} of the stage's run in runs/wandb (memlab/storage/dashboards.py)
+    wandb.json          {"id"} of the stage's run in runs/wandb (memlab/storage/wandb_folder.py)
     provenance.json     commit, versions, hardware, seed, seconds, steps, tokens
     finished.json       {"fingerprint", "sha256" of the weights}, written last: without it the stage is not finished
 """

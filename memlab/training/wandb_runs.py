@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from memlab.config.instantiate import PARTIAL, TARGET
 from memlab.config.stage import Config, Job
-from memlab.storage.dashboards import id_of, kept_id, remove_offline_runs
 from memlab.storage.provenance import peak_memory
 from memlab.storage.run_folder import RunFolder
+from memlab.storage.wandb_folder import id_of, kept_id, remove_offline_runs
 from memlab.training.loggers import RunLogger
 
 LONGEST = {"name": 128, "tag": 64}  # characters that wandb takes

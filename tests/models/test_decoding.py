@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memlab.models import LanguageModel, StackDecoder, TokenMixer, token_mixer
+from memlab.models import LanguageModel, TokenMixer, token_mixer
 from memlab.models.token_mixer import StepByStep
 from tests import tiny
 
@@ -98,16 +98,6 @@ def test_memories_that_are_known_are_not_made_again(kind: str, slots: str) -> No
     assert read == [len(INPUTS)], "the chunk that was decoded, and no other"
 
 
-def positions_computed(model: LanguageModel, run: Callable[[], Any]) -> int:
-    """Positions that go through the first block's MLP of the decoder."""
-    assert isinstance(model.decoder, StackDecoder)
-    seen: list[int] = []
-    hook = model.decoder.stack.blocks[0].mlp.register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
-    run()
-    hook.remove()
-    return sum(seen)
-
-
 @every_kind
 @pytest.mark.parametrize(
     ("name", "slots"),
@@ -118,9 +108,9 @@ def test_every_position_is_computed_once(name: str, slots: int, kind: str) -> No
     """Behind one chunk: slots are filled once (the recurrent model reads the chunk), then each token costs itself."""
     model = MODELS[name](kind)
     state: list[Any] = []
-    assert positions_computed(model, lambda: state.append(model.open(INPUTS[:, :1]))) == slots
+    assert tiny.positions_computed(model, lambda: state.append(model.open(INPUTS[:, :1]))) == slots
     for token in INPUTS[:, 1].split(1, dim=1):
-        assert positions_computed(model, lambda token=token: model.step(token, state[0])) == 1
+        assert tiny.positions_computed(model, lambda token=token: model.step(token, state[0])) == 1
 
 
 @every_kind
@@ -129,7 +119,7 @@ def test_causal_lm_carries_its_state_over_chunks(kind: str) -> None:
     model = tiny.causal_lm(kind)
     state = model.open(INPUTS[:, :1])
     model.step(INPUTS[:, 1], state)
-    assert positions_computed(model, lambda: model.step(INPUTS[:, 2, :1], state)) == 1
+    assert tiny.positions_computed(model, lambda: model.step(INPUTS[:, 2, :1], state)) == 1
 
 
 @torch.no_grad()

@@ -14,13 +14,13 @@ from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan_all
 from memlab.config.stage import Job
 from memlab.processes.signals import Stopped
-from memlab.storage.dashboards import id_of
+from memlab.storage.wandb_folder import id_of
 from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
 from memlab.training.wandb_runs import run_name, shown_name
 from tests.conftest import smoke, wait_for
-from tests.dashboards import history, offline_runs, records
 from tests.training.chains import CURRICULUM, Killed, before_batch, kill
+from tests.wandb_records import history, offline_runs, records
 
 OFTEN = ("logger=wandb", "trainer.log_every=3", "trainer.validate_every=5", "trainer.checkpoint_every=4")
 

@@ -1,12 +1,10 @@
 """A context reads token by token what whole passes read, and only ever the last C - 1 chunks."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
-from memlab.models import LanguageModel, StackDecoder
+from memlab.models import LanguageModel
 from memlab.use.context import Context
 from tests import tiny
 from tests.models.test_decoding import MODELS
@@ -96,22 +94,13 @@ def test_known_memories_stand_for_tokens(name: str) -> None:
     torch.testing.assert_close(context.read(TOKENS[:, 3]), by_whole_passes(model, 3))
 
 
-def positions_computed(model: LanguageModel, run: Callable[[], object]) -> int:
-    assert isinstance(model.decoder, StackDecoder)
-    seen: list[int] = []
-    hook = model.decoder.stack.blocks[0].mlp.register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
-    run()
-    hook.remove()
-    return sum(seen)
-
-
 @torch.no_grad()
 def test_a_full_chunk_becomes_a_memory_and_its_cache_is_dropped() -> None:
     """A token costs itself; the first of a chunk fills the slots anew, of which there are never more than C - 1."""
     model = tiny.memory_model("transformer", slots="variable")
     context = Context(model, NOTHING)
     costs = [
-        positions_computed(model, lambda token=token: context.read(token))
+        tiny.positions_computed(model, lambda token=token: context.read(token))
         for token in TOKENS.flatten(1).split(1, dim=1)
     ]
     assert costs[1 : tiny.LENGTH] == [1] * (tiny.LENGTH - 1)

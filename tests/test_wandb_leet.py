@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from memlab.storage.dashboards import id_of
+from memlab.storage.wandb_folder import id_of
 from tests.conftest import Command
-from tests.dashboards import offline_runs, records, screen
+from tests.wandb_records import offline_runs, records, screen
 
 ARMS = "arm=blank_copy,curriculum"
 
