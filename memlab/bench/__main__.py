@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of the CPU; by default what torch chooses")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the stacks of both sides")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the blocks; time the baseline both ways")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out peak memory")
     return parser
 
@@ -129,13 +129,19 @@ def _table(rows: list[dict[str, Any]], options: argparse.Namespace) -> Table:
     names = ["architecture", "model", "objective", "encoder", "phase", *varied]
     heads = [*names, "tokens/s", "share of peak", "peak MB"]
     against = options.against is not None
-    table = Table(*heads, *(["speed-up (min-max)", "memory ratio"] if against else []))
+    prefixes = ("", "compiled_") if options.compile else ("",)
+    if against:
+        heads += [f"speed-up over the {prefix.replace('_', ' ')}baseline (min-max)" for prefix in prefixes]
+        heads.append("memory ratio")
+    table = Table(*heads)
     for row in rows:
         cells = [str(row[name]) for name in names]
         cells += [f"{row['tokens_per_s']:,.0f}", f"{row['matmul_share']:.0%}"]
         cells.append(f"{row['peak_bytes'] / 2**20:,.0f}" if row["peak_bytes"] is not None else "-")
         if against:
-            cells.append(f"{row['speedup_median']:.2f} ({row['speedup_min']:.2f}-{row['speedup_max']:.2f})")
+            for prefix in prefixes:
+                median, least, most = (row[f"{prefix}speedup_{part}"] for part in ("median", "min", "max"))
+                cells.append(f"{median:.2f} ({least:.2f}-{most:.2f})")
             cells.append(f"{row['peak_ratio']:.2f}" if "peak_ratio" in row else "-")
         table.add_row(*cells)
     return table

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from memlab.bench.cases import Case, Size
 from memlab.bench.models import make_model
 from memlab.bench.sides import SIDES, Baseline, Memlab, Side
 from memlab.processes.cpu import map_every_array
+from memlab.training.peak import product_rate
 
 Row = dict[str, Any]
 PAGE = 4096  # bytes
@@ -31,9 +32,11 @@ def measure(
     """Return a row per phase. `tick` is called after every repetition."""
     sides: dict[str, Side] = {"memlab": Memlab(case, make_model(case))}
     if against_baseline:
-        sides["baseline"] = Baseline(case, make_model(case))
+        sides["baseline"] = Baseline(replace(case, compile=False), make_model(case))
+        if case.compile:
+            sides["compiled_baseline"] = Baseline(case, make_model(case))
     tokens = case.size.batch * sides["memlab"].batches[0].shape[1]
-    peaks = {name: peak_memory(case, name, phases) if memory else {} for name in sides}
+    peaks = {name: peak_memory(case, name, phases) for name in SIDES if memory and name in sides}
     rows = []
     for phase in phases:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -43,7 +46,7 @@ def measure(
                 _run(side, phase, number)
             _wait(case.device)
         for number in range(repetitions):
-            rates.append(product_rate(case))
+            rates.append(peak_rate(case))
             for name, side in sides.items():
                 start = time.perf_counter()
                 _run(side, phase, number)
@@ -52,24 +55,25 @@ def measure(
             tick()
         operations = count_operations(case, phase)
         median = statistics.median(seconds["memlab"])
-        peak_rate = statistics.median(rates)
+        peak = statistics.median(rates)
         row: Row = {
             **case.row,
             "phase": phase,
             "seconds": median,
             "tokens_per_s": tokens / median,
             "flops": operations,
-            "matmul_flops_per_s": peak_rate,
-            "matmul_share": operations / median / peak_rate,
+            "matmul_flops_per_s": peak,
+            "matmul_share": operations / median / peak,
             "peak_bytes": None,
         }
-        if against_baseline:
-            ratios = [b / m for b, m in zip(seconds["baseline"], seconds["memlab"], strict=True)]
+        for name in seconds.keys() - {"memlab"}:
+            ratios = [b / m for b, m in zip(seconds[name], seconds["memlab"], strict=True)]
+            prefix = name.removesuffix("baseline")
             row |= {
-                "baseline_seconds": statistics.median(seconds["baseline"]),
-                "speedup_median": statistics.median(ratios),
-                "speedup_min": min(ratios),
-                "speedup_max": max(ratios),
+                f"{name}_seconds": statistics.median(seconds[name]),
+                f"{prefix}speedup_median": statistics.median(ratios),
+                f"{prefix}speedup_min": min(ratios),
+                f"{prefix}speedup_max": max(ratios),
             }
         if memory:
             row |= _memory_columns(peaks, phase)
@@ -101,33 +105,26 @@ def _run(side: Side, phase: str, number: int) -> None:
 def count_operations(case: Case, phase: str) -> int:
     """Return the operations of the matrix products of one batch in a phase, as torch counts them: 2 per multiply-add.
 
-    Attention is counted as plain products, the mask's zeros included: torch has no count of the CPU's fused one.
+    Attention is counted as whole products, the mask's zeros included. torch has no count of the CPU's fused kernel, so
+    plain products are computed there; on a GPU their scores would not fit.
     """
     plain = replace(case, compile=False)
     side = Memlab(plain, make_model(plain))
     if case.encoder == "frozen_cached":
         side.evaluate(0)  # fills the cache
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    attention = sdpa_kernel(SDPBackend.MATH) if case.device == "cpu" else nullcontext()
+    with attention, FlopCounterMode(display=False) as counter:
         _run(side, phase, 0)
     return counter.get_total_flops()
 
 
-def product_rate(case: Case) -> float:
+def peak_rate(case: Case) -> float:
     """Return operations per second of the two products that most of a step is, MLP and head, at their shapes."""
     size = case.size
     dtype = torch.bfloat16 if case.autocast else torch.float32
     rows = max(1, size.chunks // 2) * size.batch * size.length
-    best = 0.0
-    for wide in (4 * size.width, size.vocab):
-        a = torch.ones(rows, size.width, dtype=dtype, device=case.device)
-        b = torch.ones(size.width, wide, dtype=dtype, device=case.device)
-        out = a @ b
-        _wait(case.device)
-        start = time.perf_counter()
-        torch.mm(a, b, out=out)
-        _wait(case.device)
-        best = max(best, 2.0 * rows * size.width * wide / (time.perf_counter() - start))
-    return best
+    wide = (4 * size.width, size.vocab)
+    return max(product_rate((rows, size.width, columns), case.device, dtype) for columns in wide)
 
 
 def peak_memory(case: Case, side: str, phases: list[str]) -> dict[str, dict[str, int]]:

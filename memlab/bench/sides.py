@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memlab.bench.baseline import PlainMixerBlock, PlainModel, PlainTransformer
+from memlab.bench.baseline import PlainMixerBlock, PlainModel, PlainTransformerBlock
 from memlab.bench.cases import Case
-from memlab.models import LanguageModel, MemoryModel, Stack
+from memlab.models import LanguageModel, MemoryModel
 from memlab.objectives import Autoencode, BlankCopy, CausalLanguageModelling, Combined, Copy, Layout, Objective
 from memlab.objectives.memories import memories_of
 from memlab.training.memory_cache import MemoryCache
+from memlab.training.trainer import compile_blocks
 
 OBJECTIVES: dict[str, type[Objective]] = {
     kind.name: kind for kind in (CausalLanguageModelling, Copy, BlankCopy, Combined, Autoencode)
@@ -71,8 +72,7 @@ class Memlab(Side):
         self.model = model.to(case.device)
         model.freeze_encoder(case.encoder.startswith("frozen"))
         if case.compile:
-            for stack in (module for module in model.modules() if isinstance(module, Stack)):
-                stack.compile()
+            compile_blocks(model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, weight_decay=0.0, fused=True)
         self.cache: MemoryCache | None = None
@@ -123,7 +123,7 @@ class Baseline(Side):
         self.model = PlainModel(model, frozen=case.encoder.startswith("frozen")).to(case.device)
         if case.compile:
             for module in self.model.modules():
-                if isinstance(module, PlainTransformer | PlainMixerBlock):
+                if isinstance(module, PlainMixerBlock | PlainTransformerBlock):
                     module.compile()
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, weight_decay=0.0)

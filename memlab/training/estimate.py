@@ -17,7 +17,7 @@ from memlab.progress import Bar, Bars
 from memlab.storage.files import read_json
 from memlab.storage.provenance import hardware
 from memlab.training.build import build_stage, layout_of
-from memlab.training.peak import product_rate
+from memlab.training.peak import square_rate
 
 # Share of the matrix-product peak that training small models reaches, until a finished run tells better.
 FIRST_GUESS = 0.25
@@ -122,4 +122,4 @@ def finished_runs(jobs: Iterable[Job]) -> list[Path]:
 @cache
 def _matmul_flops() -> float:
     """Return the operations per second of a square fp32 product, on the GPU if there is one."""
-    return product_rate(1024, "cuda" if torch.cuda.is_available() else "cpu")
+    return square_rate(1024, "cuda" if torch.cuda.is_available() else "cpu")

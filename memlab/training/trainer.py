@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from memlab.config.stage import Job
 from memlab.errors import UserError
-from memlab.models import Block, LanguageModel, Stack
+from memlab.models import Block, LanguageModel
 from memlab.processes import ranks
 from memlab.training.checkpoint import SealedCheckpointIO
 
@@ -74,8 +74,18 @@ def speed_up(model: LanguageModel, settings: dict[str, Any]) -> None:
     """Apply the settings that change no result beyond rounding."""
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     if settings["compile"] if settings["compile"] is not None else on_gpu(settings):
-        for stack in (part for part in model.modules() if isinstance(part, Stack)):
-            stack.compile()
+        compile_blocks(model)
+
+
+def compile_blocks(model: LanguageModel) -> None:
+    """Compile every block by itself: blocks alike share what is compiled, so a deep stack takes as long as one block.
+
+    A stage calls blocks of several kinds (encoder, decoder, the last one of a stack) with and without gradients and
+    with several sizes, which is more than the compiler allows for one function before it gives up.
+    """
+    torch._dynamo.config.recompile_limit = 64
+    for block in (part for part in model.modules() if isinstance(part, Block)):
+        block.compile()
 
 
 class ShardedStrategy(FSDPStrategy):
