@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memlab.bench.baseline import PlainMixerBlock, PlainModel, PlainTransformerBlock
+from memlab.bench.baseline import PlainModel, compile_baseline
 from memlab.bench.cases import Case
 from memlab.models import LanguageModel, MemoryModel
 from memlab.objectives import Autoencode, BlankCopy, CausalLanguageModelling, Combined, Copy, Layout, Objective
@@ -122,9 +122,7 @@ class Baseline(Side):
         super().__init__(case)
         self.model = PlainModel(model, frozen=case.encoder.startswith("frozen")).to(case.device)
         if case.compile:
-            for module in self.model.modules():
-                if isinstance(module, PlainMixerBlock | PlainTransformerBlock):
-                    module.compile()
+            compile_baseline(self.model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, weight_decay=0.0)
 

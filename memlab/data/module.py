@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from memlab.data.prepare import Prepared
 from memlab.errors import UserError
+from memlab.processes.signals import leave_to_parent
 
 
 class Windows:
@@ -186,5 +187,10 @@ class WindowDataModule(LightningDataModule):
 def loader_of(batches: Dataset[Tensor], workers: int = 0, pin_memory: bool = False) -> DataLoader[Tensor]:
     """Return a loader of a dataset whose items are whole batches."""
     return DataLoader(
-        batches, batch_size=None, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        worker_init_fn=leave_to_parent,
     )

@@ -63,7 +63,7 @@ class MaskedMixing(TokenMixer):
             weight = weight.tril(out.start)
         bias = self.bias_HL[:, out.start : out.stop, None]
         if heads == 1 and taps == 1:
-            return torch.baddbmm(bias, weight[0].expand(rows, -1, -1), x_RTD)
+            return _product_and_bias(weight[0].expand(rows, -1, -1), x_RTD, bias)
         # One product per head over all rows at once: (t, K*T) x (K*T, R*D/H).
         x_HTRd = x_RTD.view(rows, positions, heads, width // heads).permute(2, 1, 0, 3)
         if taps > 1:
@@ -71,5 +71,13 @@ class MaskedMixing(TokenMixer):
             x_HTRd = torch.cat([padded[..., j : j + width // heads] for j in range(taps)], dim=1)
             weight = weight.transpose(1, 2)
         weight = weight.reshape(heads, len(out), -1)
-        mixed = torch.baddbmm(bias, weight, x_HTRd.reshape(heads, taps * positions, -1))
+        mixed = _product_and_bias(weight, x_HTRd.reshape(heads, taps * positions, -1), bias)
         return mixed.view(heads, len(out), rows, -1).permute(2, 1, 0, 3).reshape(rows, len(out), width)
+
+
+def _product_and_bias(a: Tensor, b: Tensor, bias: Tensor) -> Tensor:
+    """Return a @ b + bias, by the batch.
+
+    The compiler pads products of odd sizes (slots make them odd) and adds the bias on the way; baddbmm allows neither.
+    """
+    return torch.bmm(a, b) + bias if torch.compiler.is_compiling() else torch.baddbmm(bias, a, b)

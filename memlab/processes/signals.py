@@ -82,3 +82,9 @@ class Signals:
 
 
 signals = Signals()
+
+
+def leave_to_parent(_: int = 0) -> None:
+    """Ignore the signals in a process that loads data: they reach the whole group, and training still needs batches."""
+    for signum in ENDING:
+        signal.signal(signum, signal.SIG_IGN)

@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import torch
 from memlab.data import BytePairEncoding, Prepared
 from memlab.data.module import HeldOutBatches, TrainBatches, WindowDataModule, Windows
 from memlab.errors import UserError
+from memlab.processes.signals import ENDING
 from tests.data.texts import BPE, made, text_files
 
 TOKENS = np.arange(1000, dtype=np.uint16)
@@ -110,6 +113,16 @@ def test_loaders_keep_the_order_with_any_number_of_workers(prepared: Prepared) -
         assert [len(batch) for batch in data.val_dataloader()] == [4, 2]
     assert orders[0].shape == (7, 4, 8)
     assert torch.equal(orders[0], orders[1])
+
+
+@pytest.mark.parametrize("signum", ENDING, ids=lambda signum: signum.name)
+def test_a_signal_to_the_whole_group_leaves_the_loading_processes(prepared: Prepared, signum: int) -> None:
+    """SLURM, `timeout` and Ctrl-C tell all processes; training then ends its step and saves, and needs its batches."""
+    batches = iter(data_of(prepared, total_batches=200, workers=2).train_dataloader())
+    first = next(batches)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signum)
+    assert len(first) == 4 and len(list(batches)) == 199
 
 
 def test_too_little_text_is_said(prepared: Prepared, corpus: Path, tmp_path: Path) -> None:
