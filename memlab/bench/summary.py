@@ -32,14 +32,16 @@ def main() -> None:
 
 def steps(rows: list[Row]) -> str:
     """Return the table of whole training steps: a line per objective and model, both architectures side by side."""
-    heads = ["objective, model", *(f"{name} | share of peak" for name in ARCHITECTURES)]
+    compiled = any("compiled_speedup_median" in row for row in rows)
+    cells_of = ["{}", "over the compiled baseline", "share of peak"] if compiled else ["{}", "share of peak"]
+    heads = ["objective, model", *(cell.format(name) for name in ARCHITECTURES for cell in cells_of)]
     lines: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row["phase"] == "step":
             lines.setdefault(_name(row), {})[row["architecture"]] = row
-    text = [f"| {' | '.join(heads)} |", "|---" * (1 + 2 * len(ARCHITECTURES)) + "|"]
+    text = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, found in lines.items():
-        cells = (_step(found[key]) if key in found else "- | -" for key in ARCHITECTURES)
+        cells = (_step(found[key]) if key in found else " | ".join("-" * len(cells_of)) for key in ARCHITECTURES)
         text.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
@@ -50,7 +52,9 @@ def ranges(rows: list[Row]) -> str:
     for phase in PHASES:
         own = [row for row in rows if row["phase"] == phase]
         if own:
-            text.append(f"| {phase.replace('_', ' ')} | {' | '.join(_range(row[k] for row in own) for k in RANGES)} |")
+            values = ([row[key] for row in own if key in row] for key in RANGES)
+            cells = (_range(found) if found else "-" for found in values)
+            text.append(f"| {phase.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
@@ -69,8 +73,10 @@ def _name(row: Row) -> str:
 
 
 def _step(row: Row) -> str:
-    least, most = row["speedup_min"], row["speedup_max"]
-    return f"{row['speedup_median']:.2f}x ({least:.2f}-{most:.2f}) | {row['matmul_share']:.0%}"
+    prefixes = ("", "compiled_") if "compiled_speedup_median" in row else ("",)
+    ratios = ((row[f"{prefix}speedup_{part}"] for part in ("median", "min", "max")) for prefix in prefixes)
+    cells = [f"{median:.2f}x ({least:.2f}-{most:.2f})" for median, least, most in ratios]
+    return " | ".join((*cells, f"{row['matmul_share']:.0%}"))
 
 
 def _range(values: Iterable[float]) -> str:

@@ -12,17 +12,21 @@ from typing import Any
 
 from memlab.processes.machine import cores
 
+CODE = ("memlab", "conf", "pyproject.toml")
 PACKAGES = ("memlab", "torch", "lightning", "torchmetrics", "tokenizers", "datasets", "numpy", "hydra-core", "wandb")
 
 
 @cache
 def commit() -> tuple[str | None, bool | None]:
-    """Return the checkout's commit and whether any file differs from it; (None, None) outside a checkout."""
+    """Return the checkout's commit and whether code or configs differ from it; (None, None) outside a checkout.
+
+    What lies beside them (results, notes, wheels) makes no number.
+    """
     folder = Path(__file__).parent.parent.parent
     if not (folder / ".git").exists():
         return None, None
     try:
-        git = [_git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")]
+        git = [_git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--", *CODE)]
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return git[0].strip(), bool(git[1].strip())
