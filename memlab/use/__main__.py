@@ -1,8 +1,10 @@
-"""Use a finished model: a run folder, or a folder that save_pretrained wrote.
+"""Use a finished model: a run folder, a folder that --export wrote, or owner/name of a model on the Hugging Face Hub.
 
   python -m memlab.use RUN --encode FILE       write the memories of a text to FILE.memories.safetensors
   python -m memlab.use RUN --retention FILE    show a text beside what the model gives back of it, wrong tokens marked
   python -m memlab.use RUN --chat              go on with each line that is typed; Ctrl-D or Ctrl-C ends it
+  python -m memlab.use RUN --export FOLDER     write weights, config, tokenizer and model card, and nothing else
+  python -m memlab.use RUN --push OWNER/NAME   upload the same to the Hub, where `hf auth login` let you in
 
 FILE is text in UTF-8; - is standard input. Exit status: 0; 2 for a mistake.
 """
@@ -31,6 +33,12 @@ def main() -> None:
             _encode(model, options)
         elif options.retention:
             _retention(model, options)
+        elif options.export:
+            model.save_pretrained(options.export)
+            console.print(f"Written: {options.export}", markup=False)
+        elif options.push:
+            address = model.push_to_hub(options.push, private=options.private or None)
+            console.print(f"Uploaded: {address}", markup=False)
         else:
             _chat(model, options)
     except KeyboardInterrupt:
@@ -43,11 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m memlab.use", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the model's folder, such as runs/stages/copy-...")
+    parser.add_argument("run", metavar="RUN", help="the model's folder, such as runs/stages/copy-..., or OWNER/NAME")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--encode", metavar="FILE")
     action.add_argument("--retention", metavar="FILE")
     action.add_argument("--chat", action="store_true")
+    action.add_argument("--export", type=Path, metavar="FOLDER")
+    action.add_argument("--push", metavar="OWNER/NAME")
+    parser.add_argument("--private", action="store_true", help="a repository that --push makes is private")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where --encode writes")
     parser.add_argument("--memories", type=Path, metavar="FILE", help="memories that --chat begins with")
     parser.add_argument("--max-new-tokens", type=int, default=64, help="tokens of an answer (default: 64)")

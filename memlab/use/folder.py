@@ -4,6 +4,7 @@
     model.safetensors   the model's own weights
     config.json         {"model_type": "memlab", "format": 1, "fingerprint", "stage": what was trained, as plain values}
     tokenizer.json  token_bytes.npy  special_tokens.json    (memlab/data/codec.py)
+    README.md           the model card (memlab/use/card.py); an exported folder alone has one
 """
 
 import json
@@ -18,16 +19,21 @@ from torch import Tensor
 from memlab.config.stage import Stage
 from memlab.data import TextCodec
 from memlab.errors import UserError
-from memlab.storage.files import read_json, replacing, write_json
+from memlab.storage.files import read_json, replacing, write_atomic, write_json
 from memlab.storage.run_folder import RunFolder
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raise it when config.json changes its meaning
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run's, finished or not, which must stay as it was trained."""
+    return (folder / "finished.json").exists() or (folder / "checkpoints").exists()
 
 
 def read_stage(folder: Path) -> tuple[Stage, str]:
     """Return what was trained, and the fingerprint that it was trained under. Raises UserError."""
-    if (folder / CONFIG).is_file() and not (folder / "finished.json").is_file():
+    if (folder / CONFIG).is_file() and not is_run(folder):
         return _read_exported(folder / CONFIG)
     run = RunFolder.open(folder)
     stage = Stage.read(run)
@@ -54,12 +60,14 @@ def _read_exported(path: Path) -> tuple[Stage, str]:
     return Stage(**stage), values["fingerprint"]
 
 
-def write_folder(folder: Path, stage: Stage, fingerprint: str, weights: dict[str, Tensor], codec: TextCodec) -> None:
+def write_folder(
+    folder: Path, stage: Stage, fingerprint: str, weights: dict[str, Tensor], codec: TextCodec, card: str
+) -> None:
     """Write an exported model; each file is there whole or not at all, config.json last. Raises OSError.
 
     Raises UserError for the folder of a run, which must stay as it was trained.
     """
-    if (folder / "finished.json").exists() or (folder / "checkpoints").exists():
+    if is_run(folder):
         raise UserError(f"{folder} is a run folder: choose another folder to export to")
     folder.mkdir(parents=True, exist_ok=True)
     codec.export(folder)
@@ -67,6 +75,7 @@ def write_folder(folder: Path, stage: Stage, fingerprint: str, weights: dict[str
         # Copies: the format has no two names for one tensor, as of tied weights.
         save_file({name: tensor.detach().cpu().clone() for name, tensor in sorted(weights.items())}, temporary)
     about = {"model_type": "memlab", "format": FORMAT, "fingerprint": fingerprint, "stage": asdict(stage)}
+    write_atomic(folder / CARD, card.encode())
     write_json(folder / CONFIG, about)
 
 

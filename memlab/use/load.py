@@ -11,22 +11,35 @@ from memlab.config.instantiate import build
 from memlab.errors import UserError
 from memlab.models import LanguageModel
 from memlab.use.folder import WEIGHTS, read_codec, read_shapes, read_stage, read_weights
+from memlab.use.hub import HUB_ID, download
 from memlab.use.text_model import TextModel
 from memlab.use.trusted import require_trusted
 
 SHOWN = 3  # weights that a message names
 
 
-def load(path: str | os.PathLike[str], *, device: str = "cpu", trust: Sequence[str] = ()) -> TextModel:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    trust: Sequence[str] = (),
+    revision: str | None = None,
+    token: str | None = None,
+) -> TextModel:
     """Return a finished model with its tokenizer and config, ready to encode, decode, generate and score.
 
-    path: a run folder (runs/stages/*) or a copy of one, or a folder that `save_pretrained` wrote.
+    path: a run folder (runs/stages/*) or a copy of one, a folder that `save_pretrained` wrote, or owner/name of a model
+        on the Hugging Face Hub.
     device: where it computes, such as "cpu" or "cuda".
     trust: packages of your own whose classes the config may name, such as ["mylab"]. Without it nothing of the folder
         is executed: the config may name memlab's models and torch.nn's modules alone, and no pickle is read.
-    Raises UserError for a folder that is none of these, that is damaged, or whose files do not fit each other.
+    revision, token: of the Hub, see its documentation; None: the newest, and the token that you logged in with.
+    Raises UserError for a folder that is none of these, that is damaged, or whose files do not fit each other, and
+    where the Hub does not give the model.
     """
     folder = Path(path).expanduser()
+    if not folder.exists() and HUB_ID.fullmatch(str(path)):
+        folder = download(str(path), revision, token)
     place = _device(device)
     stage, fingerprint = read_stage(folder)
     require_trusted(stage.model, trust, str(folder))
@@ -39,7 +52,9 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu", trust: Sequence[s
     with torch.random.fork_rng(devices=[]):
         model = _build(stage.model, folder)
     model.load_state_dict(model.state_dict() | read_weights(folder / WEIGHTS))
-    return TextModel(model.eval().requires_grad_(False).to(place), codec, stage, fingerprint, trust=tuple(trust))
+    return TextModel(
+        model.eval().requires_grad_(False).to(place), codec, stage, fingerprint, folder=folder, trust=tuple(trust)
+    )
 
 
 def _device(name: str) -> torch.device:

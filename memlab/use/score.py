@@ -20,9 +20,18 @@ class Scored:
     tokens: tuple[int, ...]
 
 
-@torch.no_grad()
-def score_texts(model: LanguageModel, texts: Sequence[Sequence[int]]) -> list[Scored]:
+def score_texts(model: LanguageModel, texts: Sequence[Sequence[int]], batch: int) -> list[Scored]:
     """Score every token of each text but the first of each chunk, as the evaluation of next-token prediction does."""
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # texts of like length together
+    scored: dict[int, Scored] = {}
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        scored.update(zip(rows, _score_together(model, [texts[row] for row in rows]), strict=True))
+    return [scored[row] for row in range(len(texts))]
+
+
+@torch.no_grad()
+def _score_together(model: LanguageModel, texts: Sequence[Sequence[int]]) -> list[Scored]:
     device, length = model.head.weight.device, model.length
     chunks = max(1, -(-max(map(len, texts)) // length))
     tokens_BT = torch.zeros(len(texts), chunks * length, dtype=torch.int64)

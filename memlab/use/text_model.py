@@ -12,9 +12,12 @@ from memlab.config.stage import Config, Stage
 from memlab.data import TextCodec
 from memlab.errors import UserError
 from memlab.models import LanguageModel
+from memlab.use.card import card_of
 from memlab.use.folder import write_folder
 from memlab.use.generate import Letters, Sampling, generate_rows
+from memlab.use.hub import upload
 from memlab.use.memories import Memories
+from memlab.use.regenerate import regenerate
 from memlab.use.retention import Retention, compare, copied
 from memlab.use.score import Scored, score_texts
 
@@ -25,18 +28,26 @@ class TextModel:
     """What `memlab.load` returns: a model, its tokenizer, and what it was trained as.
 
     model: the torch module, in evaluation mode and frozen. codec: the tokenizer. stage: what was trained.
-    fingerprint: its name among stages, which its memories carry.
+    fingerprint: its name among stages, which its memories carry. folder: where it was loaded from, if it was.
     A model does what its kind can: an autoencoder encodes and decodes, a chunk encoder encodes, a memory model encodes
     and generates, a causal and a recurrent model generate. Everything else is a UserError that says so.
     """
 
     def __init__(
-        self, model: LanguageModel, codec: TextCodec, stage: Stage, fingerprint: str, *, trust: Sequence[str] = ()
+        self,
+        model: LanguageModel,
+        codec: TextCodec,
+        stage: Stage,
+        fingerprint: str,
+        *,
+        folder: Path | None = None,
+        trust: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.codec = codec
         self.stage = stage
         self.fingerprint = fingerprint
+        self.folder = folder
         self._trust = trust
 
     @property
@@ -199,10 +210,20 @@ class TextModel:
         return compare(self.codec, *copied(self.model, self.stage, self.codec, self._trust, ids))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write model.safetensors, config.json and the tokenizer into a folder that `memlab.load` reads."""
+        """Write model.safetensors, config.json, the tokenizer and a model card into a folder that `memlab.load` reads.
+
+        A card that came with the model is kept. Raises UserError for the folder of a run.
+        """
         state = self.model.state_dict()
         weights = {name: state[name] for name in self.model.saved_names()}
-        write_folder(Path(folder).expanduser(), self.stage, self.fingerprint, weights, self.codec)
+        card = card_of(self.folder, self.stage, self.fingerprint)
+        write_folder(Path(folder).expanduser(), self.stage, self.fingerprint, weights, self.codec, card)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, revision: str | None = None, token: str | None = None
+    ) -> str:
+        """Upload what `save_pretrained` writes to owner/name on the Hugging Face Hub; see memlab/use/hub.py."""
+        return upload(self, repo_id, private, revision, token)
 
     def token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text. Raises UserError for what is no text."""
@@ -244,14 +265,8 @@ class TextModel:
     def _scored(self, texts: str | Sequence[str]) -> list[Scored]:
         self._require_generating()
         ids = [self.token_ids(text) for text in _several(texts)]
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))  # texts of like length together
-        scored: dict[int, Scored] = {}
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            scored.update(zip(rows, score_texts(self.model, [ids[row] for row in rows]), strict=True))
-        return [scored[row] for row in range(len(ids))]
+        return score_texts(self.model, ids, BATCH)
 
-    @torch.no_grad()
     def _regenerate(self, memories: Memories) -> list[list[int]]:
         """Return the real tokens of each chunk, as the model reads them out of its memories."""
         if "regenerate" not in self.model.can:
@@ -260,12 +275,7 @@ class TextModel:
                 " model gives back with retention(text)"
             )
         self._require_own(memories)
-        ids: list[list[int]] = []
-        for vectors_RMD in memories.vectors.split(BATCH):
-            blanks_R1L = torch.full((len(vectors_RMD), 1, self.model.length), self.codec.blank, device=self.device)
-            hidden_R1LD = self.model.hidden(blanks_R1L, range(1), vectors_RMD[:, None].to(self.device))
-            ids += self.model.head(hidden_R1LD)[:, 0].argmax(-1).tolist()
-        return [row[:count] for row, count in zip(ids, memories.counts, strict=True)]
+        return regenerate(self.model, memories, self.codec.blank, BATCH)
 
     def _require_own(self, memories: Memories) -> None:
         if memories.made_by != self.fingerprint:

@@ -1,4 +1,4 @@
-"""python -m memlab.use: encode, retention, chat."""
+"""python -m memlab.use: encode, retention, chat, export, push."""
 
 import io
 import os
@@ -50,6 +50,17 @@ def test_encode_writes_memories(
     assert f"{len(memories) * 128:,} bytes of memories for {len(TEXT.encode())} bytes of text" in output
     run(monkeypatch, trained[1], "--encode", "-", "--out", file.with_name("b"), stdin=TEXT.encode())
     assert Memories.load(file.with_name("b")).vectors.equal(memories.vectors)
+
+
+def test_export_writes_a_folder_that_loads_and_push_uploads_it(
+    trained: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, trained[1], "--export", tmp_path / "out")
+    assert memlab.load(tmp_path / "out").fingerprint == memlab.load(trained[1]).fingerprint
+    asked: list[tuple[str, bool | None]] = []
+    monkeypatch.setattr(TextModel, "push_to_hub", lambda _, name, private: asked.append((name, private)) or "there")
+    run(monkeypatch, tmp_path / "out", "--push", "me/mine", "--private")
+    assert asked == [("me/mine", True)] and "Uploaded: there" in capsys.readouterr().out
 
 
 def test_retention_shows_both_texts(

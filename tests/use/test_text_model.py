@@ -13,6 +13,7 @@ from memlab.errors import UserError
 from memlab.measures import Score, Subject
 from memlab.objectives import CausalLanguageModelling, Layout
 from memlab.objectives.free_running import free_running
+from memlab.use.hub import FILES
 from memlab.use.text_model import BATCH, TextModel
 from tests.use.conftest import KINDS, Make
 
@@ -138,9 +139,7 @@ def test_an_exported_model_is_the_same_bit_for_bit(make: Make, kind: str, tmp_pa
     model = make(*KINDS[kind])
     model.save_pretrained(tmp_path / "export")
     loaded = memlab.load(tmp_path / "export")
-    assert {path.name for path in (tmp_path / "export").iterdir()} == {
-        *("config.json", "model.safetensors", "tokenizer.json", "token_bytes.npy", "special_tokens.json")
-    }
+    assert {path.name for path in (tmp_path / "export").iterdir()} == {*FILES}
     assert loaded.config == model.config and loaded.fingerprint == model.fingerprint and loaded.stage == model.stage
     assert loaded.nll(TEXT) == model.nll(TEXT)
     drawn = [m.generate("def", temperature=1.0, top_p=0.9, max_new_tokens=30) for m in (model, loaded)]
@@ -150,7 +149,7 @@ def test_an_exported_model_is_the_same_bit_for_bit(make: Make, kind: str, tmp_pa
         memories = model.encode(TEXT)[:2]
         assert loaded.generate("def", memories=memories) == model.generate("def", memories=memories)
     loaded.save_pretrained(tmp_path / "again")
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "token_bytes.npy", "special_tokens.json"):
+    for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "export" / name).read_bytes()
 
 
