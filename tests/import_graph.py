@@ -24,6 +24,7 @@ FLOORS = (
     ("pool",),
     ("report",),
     ("use",),
+    ("harness",),
     ("runs",),
     ("dashboard",),
     ("bench",),

@@ -101,7 +101,7 @@ def test_the_drawing_has_every_room_and_counts_arrows(tmp_path: Path) -> None:
     root = package(tmp_path, files)
     assert arrows(imports(root)) == {"run": {"errors", "models"}, "models": {"errors"}, "errors": set()}
     assert [line.split() for line in draw(root).splitlines()] == [
-        ["14", "run", "4", "lines", "errors,", "models"],
+        ["15", "run", "4", "lines", "errors,", "models"],
         ["4", "models", "2", "lines", "errors"],
         ["0", "errors", "1", "lines"],
         ["3", "rooms,", "3", "arrows,", "7", "lines"],
