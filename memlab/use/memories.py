@@ -18,9 +18,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from memlab.errors import UserError
 from memlab.storage.files import replacing
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chunk that was found: its number, the cosine between its memories and the query's, and its text."""
+
+    chunk: int
+    cosine: float
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +75,25 @@ class Memories:
         """Return the memories of each text by itself."""
         bounds = pairwise(accumulate(self.chunks, initial=0))
         return [self._part(first, last, (last - first,)) for first, last in bounds]
+
+    def nearest(self, queries: "Memories", count: int = 1) -> list[list[Hit]]:
+        """Return the `count` chunks most alike to each chunk of `queries`, the most alike first.
+
+        The M memories of a chunk are compared as one row of M * D numbers, by their cosine. Raises UserError for
+        memories of another model, and where there are fewer chunks than asked for.
+        """
+        if queries.made_by != self.made_by:
+            raise UserError(
+                f"the queries were made by {queries.made_by}, these memories by {self.made_by}: use one model"
+            )
+        if not 1 <= count <= len(self):
+            raise UserError(f"count={count}: choose 1 to {len(self)}, as many chunks as there are")
+        rows_ND, rows_QD = (F.normalize(of.vectors.flatten(1).double(), dim=1) for of in (self, queries))
+        best = (rows_QD @ rows_ND.T).topk(count, dim=1)
+        return [
+            [Hit(chunk, cosine, self.texts[chunk]) for chunk, cosine in zip(chunks, cosines, strict=True)]
+            for chunks, cosines in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     def _part(self, start: int, stop: int, chunks: tuple[int, ...]) -> "Memories":
         return replace(
