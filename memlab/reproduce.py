@@ -25,6 +25,7 @@ EXPERIMENTS = (
     "blank_copy",
     "copy_curriculum",
     "combined_objective",
+    "benchmarks",
     "memory_placement",
     "frozen_recovery",
     "oracle_memory",

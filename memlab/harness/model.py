@@ -8,7 +8,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
+from memlab.data import TextCodec
 from memlab.errors import UserError
+from memlab.models import LanguageModel
 from memlab.use.generate import Chooser, Sampling, continuations, open_context
 from memlab.use.load import load
 from memlab.use.score import Scored, score_texts
@@ -40,28 +42,42 @@ class MemlabLM(LM):
         super().__init__()
         if device is None or (device.startswith("cuda") and not torch.cuda.is_available()):
             device = "cpu"
-        self.model = load(pretrained, device=device, revision=revision)
-        self.model.require_context(None, 0)
+        loaded = load(pretrained, device=device, revision=revision)
+        loaded.require_context(None, 0)
+        self._take(loaded.model, loaded.codec, loaded.fingerprint)
         self.batch_size = max_batch_size or BATCH
         if batch_size is not None and not str(batch_size).startswith("auto"):
             self.batch_size = int(batch_size)
-        self.pretrained = pretrained
+
+    @classmethod
+    def of(cls, model: LanguageModel, codec: TextCodec) -> "MemlabLM":
+        """Return the same for a model at hand, which predicts next tokens."""
+        made = cls.__new__(cls)
+        LM.__init__(made)
+        made._take(model, codec, "at hand")
+        return made
+
+    def _take(self, model: LanguageModel, codec: TextCodec, name: str) -> None:
+        self.model = model
+        self.codec = codec
+        self.name = name
+        self.batch_size = BATCH
 
     @property
     def tokenizer_name(self) -> str:
-        return self.model.fingerprint  # the harness's cache of requests keeps models apart by this name
+        return self.name  # the harness's cache of requests keeps models apart by this name
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return, for each (context, continuation), its log probability in nats, and whether greedy would write it."""
         parts = [_split(*request.args) for request in requests]
-        texts = [self.model.token_ids(context + rest) for context, rest in parts]
-        first = [len(self.model.token_ids(context)) for context, _ in parts]
+        texts = [self.codec.encode(context + rest) for context, rest in parts]
+        first = [len(self.codec.encode(context)) for context, _ in parts]
         scored = self._score(texts, "loglikelihood", disable_tqdm)
         return [_behind(of, start) for of, start in zip(scored, first, strict=True)]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Return the log probability of each whole text, in nats."""
-        texts = [self.model.token_ids(request.args[0]) for request in requests]
+        texts = [self.codec.encode(request.args[0]) for request in requests]
         return [-of.nats for of in self._score(texts, "rolling", disable_tqdm)]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -77,7 +93,7 @@ class MemlabLM(LM):
         with tqdm(total=len(texts), desc=name, disable=quiet) as bar:
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                scored = score_texts(self.model.model, [texts[row] for row in rows], self.batch_size, firsts=True)
+                scored = score_texts(self.model, [texts[row] for row in rows], self.batch_size, firsts=True)
                 found.update(zip(rows, scored, strict=True))
                 bar.update(len(rows))
         return [found[row] for row in range(len(texts))]
@@ -86,20 +102,20 @@ class MemlabLM(LM):
     def _write(self, prompt: str, how: dict[str, Any]) -> str:
         until = how.get("until") or []
         stops = [until] if isinstance(until, str) else list(until)
-        ids = self.model.token_ids(prompt)
+        ids = self.codec.encode(prompt)
         if not ids:
             raise UserError("a task has an empty prompt: the model needs a token to go on from")
         temperature = float(how.get("temperature", 0.0)) if how.get("do_sample") else 0.0
-        context, rest = open_context(self.model.model, [ids], [None])
+        context, rest = open_context(self.model, [ids], [None])
         count = int(how.get("max_gen_toks", NEW_TOKENS))
         choose = Chooser(Sampling(temperature, float(how.get("top_p", 1.0))), [0])
         written: list[int] = []
         for new in islice(continuations(context, rest, count, choose), count):
             written.append(new[0])
-            text = self.model.codec.decode(written)
+            text = self.codec.decode(written)
             if ends := [text.find(stop) for stop in stops if stop and stop in text]:
                 return text[: min(ends)]
-        return self.model.codec.decode(written)
+        return self.codec.decode(written)
 
 
 def _split(context: str, continuation: str) -> tuple[str, str]:

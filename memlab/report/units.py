@@ -1,6 +1,7 @@
 """How a metric is shown: accuracies in percent, everything else in its own unit."""
 
 PUBLISHED = "published, full size"  # marks numbers of the paper's own models beside ours
+HARNESS_SHARES = ("acc", "acc_norm")  # as the lm-evaluation-harness names accuracies
 _UNITS = {"cross_entropy": "nats per token", "seconds": "s", "tokens_per_second": "tokens/s", "peak_memory": "MiB"}
 
 
@@ -10,7 +11,7 @@ def plain_name(metric: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric.endswith("accuracy")
+    return metric.endswith("accuracy") or plain_name(metric) in HARNESS_SHARES
 
 
 def shown(value: float, metric: str) -> float:

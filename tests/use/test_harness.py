@@ -13,7 +13,11 @@ from lm_eval.api.instance import Instance
 from torch.nn import functional as F
 
 from memlab.errors import UserError
+from memlab.harness.measure import Benchmarks
 from memlab.harness.model import MemlabLM
+from memlab.harness.tasks import LOCAL, held_out_tasks
+from memlab.measures import Subject
+from memlab.objectives import CausalLanguageModelling, Layout
 from memlab.use.context import Context
 from memlab.use.text_model import TextModel
 from tests.use.conftest import KINDS, Make
@@ -57,8 +61,13 @@ def harness(make: Make, tmp_path: Path) -> MemlabLM:
     return MemlabLM(str(tmp_path / "model"), batch_size=2)
 
 
-def test_every_token_behind_another_is_scored_as_generate_predicts_it(harness: MemlabLM) -> None:
-    model: TextModel = harness.model
+@pytest.fixture
+def text_model(make: Make) -> TextModel:
+    return make(*KINDS["memory"])
+
+
+def test_every_token_behind_another_is_scored_as_generate_predicts_it(harness: MemlabLM, text_model: TextModel) -> None:
+    model = text_model
     ids = model.token_ids(TEXT)
     assert len(ids) > 3 * model.model.length
     context = Context(model.model, torch.empty(1, 0, model.model.length).long())
@@ -83,16 +92,16 @@ def test_a_continuation_costs_what_it_adds_alone_and_in_a_batch(harness: MemlabL
     assert together[0] == (pytest.approx(alone[0], rel=1e-6), alone[1])
 
 
-def test_what_greedy_writes_is_known_as_greedy(harness: MemlabLM) -> None:
-    ids = harness.model.token_ids(TEXT)[:20]
-    (written,) = harness.model.generate_tokens([ids], max_new_tokens=5)
+def test_what_greedy_writes_is_known_as_greedy(harness: MemlabLM, text_model: TextModel) -> None:
+    ids = text_model.token_ids(TEXT)[:20]
+    (written,) = text_model.generate_tokens([ids], max_new_tokens=5)
     scored = harness._score([ids + written, [*ids, *written[:-1], written[-1] ^ 1]], "test", True)
     assert all(scored[0].likeliest[-5:]) and not scored[1].likeliest[-1]
 
 
-def test_writing_ends_at_a_stop_word(harness: MemlabLM) -> None:
+def test_writing_ends_at_a_stop_word(harness: MemlabLM, text_model: TextModel) -> None:
     (text,) = harness.generate_until(asked((TEXT, {"until": [], "max_gen_toks": 12})), disable_tqdm=True)
-    assert text == harness.model.generate(TEXT, max_new_tokens=12)
+    assert text == text_model.generate(TEXT, max_new_tokens=12)
     stop = text[len(text) // 2 :][:2]
     (cut,) = harness.generate_until(asked((TEXT, {"until": [stop], "max_gen_toks": 12})), disable_tqdm=True)
     assert cut == text[: text.index(stop)]
@@ -129,6 +138,26 @@ def test_the_harness_runs_tasks_of_its_formats(make: Make, tmp_path: Path, envir
     assert found["local_choice"]["acc,none"] in (0.0, 0.5, 1.0)
     assert math.isfinite(found["local_perplexity"]["bits_per_byte,none"])
     assert found["local_writing"]["exact_match,none"] == 0.0
+
+
+def test_held_out_text_becomes_tasks_and_a_measure(text_model: TextModel) -> None:
+    windows = [text_model.token_ids(TEXT)[start : start + 32] for start in range(5)]
+    choice, word, _ = held_out_tasks([*LOCAL], text_model.codec, windows)
+    for number, asked_of in enumerate(choice["custom_dataset"]()["test"]):
+        right = asked_of["context"] + asked_of["choices"][asked_of["answer"]]
+        assert right == text_model.codec.decode(windows[number]) and len(asked_of["choices"]) == 4
+    assert all(asked_of["context"] + asked_of["word"] in TEXT for asked_of in word["custom_dataset"]()["test"])
+    layout = Layout(text_model.model.chunks, text_model.model.length)
+    objective = CausalLanguageModelling(blank=0, delimiter=1)
+    subject = Subject(text_model.model, objective, layout, text_model.codec, 4, torch.device("cpu"))
+    found = Benchmarks(windows=6, tasks=[*LOCAL])(subject).metrics["clm"]
+    assert {*found} == {
+        *("held_out_choice/acc", "held_out_choice/acc_norm", "held_out_word/acc", "held_out_word/perplexity"),
+        "held_out_text/bits_per_byte",
+    }
+    assert 0 <= found["held_out_choice/acc"] <= 1 and found["held_out_text/bits_per_byte"] > 0
+    with pytest.raises(UserError, match=r"the harness cannot run arc_somewhere \("):
+        Benchmarks(windows=1, tasks=["arc_somewhere"])(subject)
 
 
 def test_without_the_harness_the_command_says_what_to_install(environment: dict[str, str]) -> None:
