@@ -3,15 +3,18 @@
   python -m memlab.dashboard --out page.html                   one file over the runs folder
   python -m memlab.dashboard --out page.html --from-results    over the results that came with the code
   python -m memlab.dashboard --serve                           follow a running sweep
+  python -m memlab.dashboard wandb --help                      views and reports of Weights & Biases
 
 The file needs no network and can be sent to others. Exit status: 0, or 2 for a mistake.
 """
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from memlab.dashboard import wandb_views
 from memlab.dashboard.contents import Contents, RunsReader, committed_contents
 from memlab.dashboard.page import render
 from memlab.dashboard.serve import Server
@@ -23,6 +26,9 @@ PORT = 8765
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["wandb"]:
+        wandb_views.main(sys.argv[2:])
+        return
     parser = _parser()
     options = parser.parse_args()
     try:

@@ -12,6 +12,8 @@ from typing import Any
 
 from memlab.storage.files import read_json, write_json
 
+STEP = "x/step"
+AXES = {"step": STEP, "tokens": "x/tokens", "seconds": "x/seconds"}  # row of metrics.jsonl: metric of wandb
 FOLDER = "wandb"
 ID_FILE = "wandb.json"
 LONGEST_ID = 55  # of the part that people read; wandb takes ids of 64

@@ -10,12 +10,10 @@ from memlab.config.instantiate import PARTIAL, TARGET
 from memlab.config.stage import Config, Job
 from memlab.storage.provenance import peak_memory
 from memlab.storage.run_folder import RunFolder
-from memlab.storage.wandb_folder import id_of, kept_id, remove_offline_runs
+from memlab.storage.wandb_folder import AXES, STEP, id_of, kept_id, remove_offline_runs
 from memlab.training.loggers import RunLogger
 
 LONGEST = {"name": 128, "tag": 64}  # characters that wandb takes
-STEP = "x/step"
-AXES = {"step": STEP, "tokens": "x/tokens", "seconds": "x/seconds"}  # row of metrics.jsonl: metric of wandb
 NAMES = {**AXES, "lr": "train/learning_rate", "tokens_per_second": "speed/tokens_per_second"}
 SECTIONS = ("val/*", "train/*", "speed/*", "memory/*", "encoder/*")
 CHOICES = ("architecture", "encoder", "curriculum", "scale", "data")

@@ -1,0 +1,89 @@
+"""Saved views and reports of Weights & Biases: their definitions, and what a server that plays its API is sent."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memlab.config import paths
+from memlab.dashboard.wandb_views import SECTIONS, definitions, experiments
+from memlab.training.wandb_runs import AXES, shown_name
+from tests.dashboard.wandb_server import KEY, Wandb, serving
+
+REPORT = "# copy, scale laptop\n\n![copy](figure.png)\n\n| arm | accuracy |\n|---|---|\n| direct | 45 |\n"
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    for number, name in enumerate(("older", "newest")):
+        report = tmp_path / "reports" / "copy" / name / "report.md"
+        report.parent.mkdir(parents=True)
+        report.write_text(f"{name}\n{REPORT}")
+        os.utime(report, (number, number))
+    return tmp_path
+
+
+def test_there_is_a_view_for_everything_and_a_report_for_what_has_one(runs_dir: Path) -> None:
+    made = definitions("mine", runs_dir)
+    assert {*experiments()} == {path.parent.name for path in paths.experiments().glob("*/expected.yaml")}
+    names = {"overview", "the curriculum's stages", "speed", *experiments()}
+    assert {*made["views"]} == {f"memlab: {name}" for name in names}
+    assert {*made["reports"]} == {"memlab: copy"}
+    text = json.dumps(made["reports"])
+    assert "newest" in text and "older" not in text and "figure.png" not in text
+    (runs,) = made["views"]["memlab: copy"]["section"]["runSets"]
+    found = {(part["key"]["name"], part["op"], part["value"]) for part in runs["filters"]["filters"]}
+    assert found == {("group", "=", "copy"), ("jobType", "!=", "report")}
+
+
+def test_charts_are_of_metrics_that_runs_have_against_their_axes(runs_dir: Path) -> None:
+    """As tests/test_wandb.py reads them back from a run."""
+    rows = ("step", "val/token_accuracy", "train/gradient_norm", "train/cross_entropy", "lr", "tokens_per_second")
+    logged = {shown_name(name) for name in rows}
+    assert {"train/learning_rate", "speed/tokens_per_second"} <= logged
+    charted = {metric for metrics in SECTIONS.values() for metric in metrics}
+    assert {name for name in logged if not name.startswith("x/")} <= charted
+    sections = definitions("mine", runs_dir)["views"]["memlab: speed"]["section"]["panelBankConfig"]["sections"]
+    assert sections[0]["name"] == "Speed" and sections[0]["isOpen"]
+    assert {panel["config"]["xAxis"] for panel in sections[0]["panels"]} == {AXES["seconds"]}
+
+
+def command(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memlab.dashboard", "wandb", *arguments],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def asked(server: Wandb, environment: dict[str, str], home: Path) -> dict[str, str]:
+    return {**environment, "WANDB_BASE_URL": server.address, "WANDB_API_KEY": KEY, "HOME": str(home)}
+
+
+def test_the_same_command_again_replaces_what_was_sent(runs_dir: Path, environment: dict[str, str]) -> None:
+    with serving() as server:
+        own = asked(server, environment, runs_dir)
+        first = command("--project", "mine", "--runs-dir", str(runs_dir), environment=own)
+        assert first.returncode == 0, first.stderr
+        sent = {(view["type"], view["displayName"]): view for view in server.views.values()}
+        assert len(sent) == len(server.views) == len(experiments()) + 4
+        assert {view["entityName"] for view in sent.values()} == {"me"}
+        assert first.stdout.count("view: ") == len(experiments()) + 3 and first.stdout.count("report: ") == 1
+        shown = command("--show", str(runs_dir / "v.json"), "--runs-dir", str(runs_dir), environment=own)
+        assert shown.returncode == 0
+        written = json.loads((runs_dir / "v.json").read_text())
+        assert {("project-view", name) for name in written["views"]} | {("runs", "memlab: copy")} == {*sent}
+        again = command("--project", "mine", "--runs-dir", str(runs_dir), environment=own)
+        assert again.returncode == 0, again.stderr
+        assert len(server.views) == len(sent)
+        other = command("--project", "other", "--runs-dir", str(runs_dir), environment=own)
+        assert other.returncode == 2 and "there is no project me/other: send runs first" in other.stderr
+
+
+def test_without_a_login_the_command_says_what_to_do(tmp_path: Path, environment: dict[str, str]) -> None:
+    nobody = {**environment, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    nobody.pop("WANDB_API_KEY", None)
+    result = command("--runs-dir", str(tmp_path), environment=nobody)
+    assert result.returncode == 2 and "`wandb login` first" in result.stderr and "Traceback" not in result.stderr
