@@ -28,7 +28,7 @@ test: setup  ## run the tests, without the slow ones (ARGS="tests/data -k hash" 
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-all: setup  ## run all tests
-	$(BIN)/python -m pytest -n 3 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --durations=15 $(ARGS)
 
 test-page: setup  ## install a Chromium (root, Debian package) and run the tests of the page in it
 	tests/dashboard/up.sh

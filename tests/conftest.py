@@ -63,7 +63,7 @@ def memlab(corpus: Path, environment: dict[str, str]) -> Command:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=900,  # `make reproduce` of all experiments, beside other tests
+            timeout=300,
             check=False,
         )
 
