@@ -13,12 +13,17 @@ help:  ## show this help
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# What tests, lint and the benchmarks need besides; a first `make run` does not wait for it.
+$(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-setup: $(VENV)/.installed  ## create .venv with every dependency, pinned
+setup: $(VENV)/.installed-dev  ## create .venv with every dependency, pinned
 
-run: setup  ## run the main experiment, Figure 4d, on real text (ARGS="architecture=mixer,transformer seed=0,1,2" widens it)
+run: $(VENV)/.installed  ## run the main experiment, Figure 4d, on real text (ARGS="architecture=mixer,transformer seed=0,1,2" widens it)
 	$(BIN)/python -m memlab.run +experiment=copy_curriculum $(ARGS)
 
 reproduce: setup  ## run all experiments, one after another; the same command resumes (ARGS as for make run)
@@ -47,7 +52,7 @@ lint: setup  ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-figures: setup  ## redraw all tables and figures, from finished runs or else the committed results (ARGS="scale=gpu")
+figures: $(VENV)/.installed  ## redraw all tables and figures, from finished runs or else the committed results (ARGS="scale=gpu")
 	$(BIN)/python -m memlab.report --all $(ARGS)
 
 clean:  ## remove .venv and caches; runs/ is kept
