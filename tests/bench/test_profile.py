@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from memlab.bench import sweep
 from memlab.bench.__main__ import main as bench
 from memlab.bench.__main__ import sizes_of
 from memlab.bench.profile import OBJECTIVES, kind_of, measured
+from memlab.config import paths
 from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan_all
 from memlab.training.pace import seconds_per_step
@@ -53,9 +55,11 @@ def test_a_step_is_timed_and_leaves_threads_and_the_generator_alone(corpus: Path
 
 
 def test_sizes_of_a_scale() -> None:
+    scale = yaml.safe_load((paths.conf() / "scale" / "laptop.yaml").read_text())
     assert sizes_of("laptop") == {
-        "width": 64, "layers": 2, "heads": 4, "length": 8, "chunks": 4, "vocab": 512, "batch": 128,
-    }  # fmt: skip
+        **{name: scale[name] for name in ("width", "layers", "chunks", "vocab")},
+        **{"heads": 4, "length": scale["chunk_length"], "batch": scale["batch_size"]},
+    }
     with pytest.raises(SystemExit):
         sizes_of("huge")
 
