@@ -71,12 +71,13 @@ def test_every_dependency_is_pinned() -> None:
         assert version, line
         pinned[canonicalize_name(name)] = version
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    queue = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"].values()
+    queue = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     seen: set[str] = set()
     while queue:
         requirement = Requirement(queue.pop())
         name = canonicalize_name(requirement.name)
-        if name in seen or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
+        if name in (*seen, "memlab") or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
             continue
         seen.add(name)
         try:
