@@ -77,7 +77,8 @@ def test_every_dependency_is_pinned() -> None:
     while queue:
         requirement = Requirement(queue.pop())
         name = canonicalize_name(requirement.name)
-        if name in (*seen, "memlab") or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
+        elsewhere = requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+        if name in (*seen, "memlab") or elsewhere:
             continue
         seen.add(name)
         try:
