@@ -88,15 +88,8 @@ class MemlabLM(LM):
     def _score(self, texts: list[list[int]], name: str, quiet: bool) -> list[Scored]:
         if not all(texts):
             raise UserError("a task has a text without a token: it cannot be scored")
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        found: dict[int, Scored] = {}
         with tqdm(total=len(texts), desc=name, disable=quiet) as bar:
-            for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                scored = score_texts(self.model, [texts[row] for row in rows], self.batch_size, firsts=True)
-                found.update(zip(rows, scored, strict=True))
-                bar.update(len(rows))
-        return [found[row] for row in range(len(texts))]
+            return score_texts(self.model, texts, self.batch_size, firsts=True, tick=bar.update)
 
     @torch.no_grad()
     def _write(self, prompt: str, how: dict[str, Any]) -> str:

@@ -98,8 +98,11 @@ def _origin(run: Path) -> dict[str, str]:
 
 
 def _metrics(run: Path, seed: int) -> Iterator[str]:
-    """Yield the table of held-out metrics, with intervals over evaluation windows where there are any."""
-    files = sorted(path.name for path in run.glob("evaluation-*.json"))
+    """Yield the table of held-out metrics, with intervals over evaluation windows where there are any.
+
+    Files by other objectives and on other texts, whose names end with a hash, are left out.
+    """
+    files = sorted(path.name for path in run.glob("evaluation-*.json") if path.name.count("-") == 1)
     try:
         found = evaluated(RunFolder.open(run), [{"file": file, "prefix": "", "nested": True} for file in files])
     except UserError:

@@ -1,6 +1,6 @@
 """What a model thinks of texts (shapes: see context.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,17 +27,24 @@ class Scored:
 
 
 def score_texts(
-    model: LanguageModel, texts: Sequence[Sequence[int]], batch: int, *, firsts: bool = False
+    model: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    batch: int,
+    *,
+    firsts: bool = False,
+    tick: Callable[[int], object] = lambda count: None,
 ) -> list[Scored]:
     """Score every token of each text but the first of each chunk, as the evaluation of next-token prediction does.
 
     firsts: score the first token of each chunk, too, as `generate` predicts it; only a text's very first token is left.
+    tick: called with the number of texts that were scored together.
     """
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # texts of like length together
     scored: dict[int, Scored] = {}
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         scored.update(zip(rows, _score_together(model, [texts[row] for row in rows], firsts), strict=True))
+        tick(len(rows))
     return [scored[row] for row in range(len(texts))]
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from memlab.report.collect import Point
 from memlab.report.of_sweep import write_points
 from memlab.storage.run_folder import RunFolder
 from tests.report.conftest import CAPACITY, GREEDY, SCORE, settings, write_stage
+from tests.servers import running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STEPS = 300
@@ -110,14 +110,8 @@ def log(run: RunFolder, step: int, accuracy: float = 0.5) -> None:
 @contextmanager
 def serving(runs_dir: Path) -> Iterator[Server]:
     """A server of a runs folder on a free port of the loopback interface."""
-    with Server(RunsReader(runs_dir).read, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Server(RunsReader(runs_dir).read, "127.0.0.1", 0) as server, running(server):
+        yield server
 
 
 @pytest.fixture

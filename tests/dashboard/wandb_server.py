@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
+
+from tests.servers import running
 
 KEY = "0123456789" * 4
 
@@ -28,14 +29,8 @@ class Wandb(ThreadingHTTPServer):
 @contextmanager
 def serving() -> Iterator[Wandb]:
     server = Wandb()
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

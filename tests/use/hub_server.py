@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.servers import running
 
 Repository = dict[str, bytes]
 HIDDEN = "hidden/model"  # asks for a login, as private ones do
@@ -33,14 +34,8 @@ class Hub(ThreadingHTTPServer):
 @contextmanager
 def serving() -> Iterator[Hub]:
     hub = Hub()
-    thread = Thread(target=hub.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with running(hub):
         yield hub
-    finally:
-        hub.shutdown()
-        thread.join()
-        hub.server_close()
 
 
 def commit_of(files: Repository) -> str:
