@@ -32,12 +32,12 @@ reproduce: setup  ## run all experiments, one after another; the same command re
 test: setup  ## run the tests, without the slow ones (ARGS="tests/data -k hash" to choose)
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-test-all: setup  ## run all tests
+test-all: setup  ## run all tests, but for those that take a browser or a SLURM
 	$(BIN)/python -m pytest -n 3 --durations=15 $(ARGS)
 
 test-page: setup  ## install a Chromium (root, Debian package) and run the tests of the page in it
 	tests/dashboard/up.sh
-	PAGE_TESTS=1 $(BIN)/python -m pytest tests/dashboard $(ARGS)
+	PAGE_TESTS=1 $(BIN)/python -m pytest -n 2 tests/dashboard $(ARGS)
 
 test-slurm: setup  ## set up a SLURM cluster of one node on this machine (root, Debian packages) and run its tests
 	tests/slurm/up.sh

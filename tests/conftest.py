@@ -1,5 +1,6 @@
 """What all tests share: an environment of their own, a small corpus, and the command line run on it."""
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -17,6 +18,11 @@ ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # Words that the standard library's source has, so that a vocabulary of 300 tokens can be reached.
 _LINES = [f"def function_{i}(self, value={i}):\n    return self.items[{i % 7}] + value * {i}\n" for i in range(40)]
+
+
+def pytest_sessionfinish() -> None:
+    """Say where all threads are, and exit, if this process does not end: pytest-timeout watches tests alone."""
+    faulthandler.dump_traceback_later(300, exit=True)
 
 
 @pytest.fixture(autouse=True)
