@@ -144,9 +144,7 @@ def test_the_glossary_has_at_most_twenty_terms_each_once() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """120 lines, and those of Python, which have a test of their own (tests/use/test_readme.py)."""
-    without_python = re.sub(r"^```python\n.*?^```$", "", README.read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert len(without_python.splitlines()) <= 120
+    assert len(README.read_text().splitlines()) <= 120
 
 
 @pytest.mark.slow
