@@ -27,7 +27,7 @@ from memlab.storage.run_folder import RunFolder
 
 POINTS_FILE = "points.json"
 COMMAND_FILE = "command.json"
-WIDER = ("architecture=mixer,transformer", "seed=0,1,2")
+WIDER = ("architecture=mixer,transformer", "seed=0,1,2,3,4")
 
 
 class NothingFinishedError(UserError):

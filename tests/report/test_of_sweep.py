@@ -150,7 +150,7 @@ def test_the_next_commands_can_be_pasted(
     print_next(report, given)
     written = capsys.readouterr().out
     commands = [shlex.split(line) for line in written.splitlines() if line.startswith("  python")]
-    wider = [given[0], given[2], "architecture=mixer,transformer", "seed=0,1,2"]
+    wider = [given[0], given[2], "architecture=mixer,transformer", "seed=0,1,2,3,4"]
     assert commands == [["python", "-m", "memlab.run", *wider], ["python", "-m", "memlab.report", *given]]
     assert "report/figure.png" in written and "next:" in written
 
