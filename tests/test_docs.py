@@ -63,6 +63,8 @@ def test_a_command_of_a_page_is_understood(
         arguments = getattr(options, "overrides", [])
     elif module == "memlab.reproduce":
         arguments = ["+experiment=copy", *arguments]
+    if "+experiment=laptop_search" in arguments:  # tests/config/test_configs.py composes its many arms
+        arguments = [*arguments, "arm=autoencoder__start,trainable__start"]
     if arguments:
         text = [] if any(a.startswith("data=") for a in arguments) else ["data=text_files", f"data.path={corpus}"]
         sweep = compose_sweep([*arguments, *text, f"runs_dir={tmp_path / 'runs'}"])
