@@ -21,6 +21,10 @@ QUICK = (
     "throughput",
 )  # the others are in `make test-all`
 
+# `make reproduce` with three experiments, two of which share stages: all are composed before the first is run.
+FEW = ("copy", "blank_copy", "throughput")
+REPRODUCE = (sys.executable, "-c", f"import memlab.reproduce as m; m.EXPERIMENTS = {FEW}; m.main()")
+
 
 @pytest.mark.parametrize(
     ("experiment", "architecture"),
@@ -78,19 +82,16 @@ def test_committed_results_can_be_drawn(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_reproduce_runs_all_and_then_nothing(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Of three experiments, two of which share stages; each by itself is run by the test above."""
-    few = ("copy", "blank_copy", "throughput")
-    assert {*few} < {*EXPERIMENTS}
-    code = f"import memlab.reproduce as command; command.EXPERIMENTS = {few}; command.main()"
+    """Each experiment by itself is run by the test above."""
 
     def reproduce() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", code, *smoke(corpus, tmp_path)]
+        command = [*REPRODUCE, *smoke(corpus, tmp_path)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     first = reproduce()
     assert first.returncode == 0, first.stdout + first.stderr
     assert "3 of 3: throughput" in first.stdout
-    assert len(list(tmp_path.glob("reports/*/smoke*/figure.png"))) == len(few)
+    assert len(list(tmp_path.glob("reports/*/smoke*/figure.png"))) == len(FEW)
     stages = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/finished.json")}
     again = reproduce()
     assert again.returncode == 0 and "about 0:00 left" in again.stdout
@@ -100,20 +101,21 @@ def test_reproduce_runs_all_and_then_nothing(corpus: Path, tmp_path: Path, envir
 @pytest.mark.slow
 def test_reproduce_saves_and_stops_at_a_signal(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     slowly = ("scale.stages.autoencoder.steps=20000", "trainer.checkpoint_every=10000")
-    command = [sys.executable, "-m", "memlab.reproduce", *smoke(corpus, tmp_path), *slowly]
+    command = [*REPRODUCE, *smoke(corpus, tmp_path), *slowly]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(tmp_path.glob("stages/*/metrics.jsonl")))
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT, output + errors
     assert "run the same command again" in errors and "Traceback" not in errors
-    assert output.count(f"of {len(EXPERIMENTS)}: ") == 1, "no further experiment"
+    assert output.count(f"of {len(FEW)}: ") == 1, "no further experiment"
     assert list(tmp_path.glob("stages/*/checkpoints/step-*"))
 
 
 @pytest.mark.slow
-def test_reproduce_finds_mistakes_before_it_runs(memlab: Command, tmp_path: Path) -> None:
-    result = memlab("scale.chunks=3", runs=tmp_path, module="memlab.reproduce")
+def test_reproduce_finds_mistakes_before_it_runs(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    command = [*REPRODUCE, *smoke(corpus, tmp_path), "scale.chunks=3"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 2
     assert "even number" in result.stderr and "Traceback" not in result.stderr
     assert not list(tmp_path.glob("stages/*"))
