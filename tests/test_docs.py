@@ -187,7 +187,7 @@ def test_the_readme_names_every_experiment() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/laptop.json")), ids=lambda p: p.parts[-3])
-def test_the_readme_counts_the_claims_that_hold(path: Path) -> None:
+def test_the_readme_has_the_main_numbers_and_counts_the_claims_that_hold(path: Path) -> None:
     (line,) = (line for line in README.read_text().splitlines() if f"(experiments/{path.parts[-3]})" in line)
     verdicts: dict[str, list[bool]] = {}
     for claim in json.loads(path.read_text())["claims"]:
@@ -197,6 +197,8 @@ def test_the_readme_counts_the_claims_that_hold(path: Path) -> None:
     for architecture, held in verdicts.items():
         name = architecture if architecture == "between them" else f"{architecture}s"
         assert f"{name} {sum(held)} of {len(held)}" in line
+    if found := re.search(r"^In short: (.*)\.$", path.with_suffix(".md").read_text(), flags=re.MULTILINE):
+        assert f"| {found[1]} |" in line
 
 
 def test_make_run_is_the_main_job() -> None:
