@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from memlab.config import paths
 from memlab.report.report import as_dict
@@ -71,7 +73,14 @@ def test_every_experiment_has_its_files() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/*.json")), ids=str)
-def test_committed_results_can_be_drawn(path: Path, tmp_path: Path) -> None:
+def test_committed_results_can_be_drawn(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Figure.savefig
+
+    def save(figure: Figure, *args: Any, **options: Any) -> None:
+        drawn(figure, *args, **options)
+        assert all(axis.has_data() for axis in figure.axes if axis.get_visible() and axis.axison), "an empty panel"
+
+    monkeypatch.setattr(Figure, "savefig", save)
     report = redraw(path.parent.parent.name, path.stem, tmp_path)
     assert (tmp_path / "figure.png").is_file()
     # On the H100, packages lay beside the code; `dirty` counted such files until the commit after.

@@ -19,7 +19,8 @@ COLUMNS = 2
 def draw(rows: list[Row], expected: Expected, path: Path) -> None:
     """Write the figure to `path` (.png), with .svg and .pdf beside it."""
     start, end = TASK.split("{}")
-    tasks = sorted({key[len(start) : -len(end)] for row in rows for key in row if key.endswith(end)})
+    keys = {key for row in rows for key in row if key.startswith(start) and key.endswith(end)}
+    tasks = sorted(key[len(start) : -len(end)] for key in keys)
     lines = -(-len(tasks) // COLUMNS)
     looks = looks_of(rows, expected)
     with rc_context(STYLE):
