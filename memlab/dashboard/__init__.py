@@ -2,7 +2,8 @@
 
     reports.py   the experiments: rows, claims and tables of memlab.report, as plain values
     stages.py    the run folders: state, curves, reconstructions, provenance
-    contents.py  both together, no larger than a page may be
+    workspace.py what the saved views and reports of Weights & Biases contain, which wandb_views.py makes
+    contents.py  all together, no larger than a page may be
     page.py      these values inside the files of page/ and vendor/: one HTML file
     serve.py     the same page over HTTP, and its values again whenever they have changed
 

@@ -10,6 +10,7 @@ from memlab.dashboard.curves import thinned
 from memlab.dashboard.reports import Entry, ReportReader, committed_reports
 from memlab.dashboard.samples import marked
 from memlab.dashboard.stages import StageReader, add_waiting, totals
+from memlab.dashboard.workspace import Outline, WorkspaceReader, committed_workspace
 from memlab.errors import UserError
 from memlab.report.colours import COLOURS
 from memlab.runs.state import FINISHED
@@ -27,6 +28,7 @@ class RunsReader:
         self.runs_dir = runs_dir
         self._stages = StageReader(runs_dir)
         self._reports = ReportReader(runs_dir)
+        self._workspace = WorkspaceReader(runs_dir)
 
     def read(self) -> Contents:
         """Return the contents of the page. Raises UserError if this is no runs folder, or too large for a page."""
@@ -39,13 +41,14 @@ class RunsReader:
         reports, more = self._reports.read(sweeps)
         stages = self._stages.read()
         add_waiting(stages, [chain for sweep in sweeps for chain in sweep.chains])
-        return _fitting(f"runs folder {self.runs_dir}", reports, stages, [*problems, *more])
+        source = f"runs folder {self.runs_dir}"
+        return _fitting(source, reports, stages, self._workspace.read(), [*problems, *more])
 
 
 def committed_contents() -> Contents:
     """Return the contents of the page over the committed results of all experiments. Raises UserError."""
     reports = list(committed_reports())
-    return _fitting("committed results", reports, _stages_of(reports), [])
+    return _fitting("committed results", reports, _stages_of(reports), committed_workspace(), [])
 
 
 def as_json(contents: Contents) -> str:
@@ -89,7 +92,13 @@ def _finished(stage: Mapping[str, Any], before: str | None, row: Mapping[str, An
     }
 
 
-def _fitting(source: str, reports: Sequence[Entry], stages: Mapping[str, Entry], problems: Sequence[str]) -> Contents:
+def _fitting(
+    source: str,
+    reports: Sequence[Entry],
+    stages: Mapping[str, Entry],
+    workspace: Outline,
+    problems: Sequence[str],
+) -> Contents:
     """Return the contents with as much detail as a page has room for. Raises UserError if there is no room."""
     about = {
         "source": source,
@@ -98,6 +107,7 @@ def _fitting(source: str, reports: Sequence[Entry], stages: Mapping[str, Entry],
         "problems": problems,
         "totals": totals(stages),
         "reports": [_lean(report) for report in reports],
+        "workspace": workspace,
     }
     for points, samples in DETAILS:
         shown = {name: _detailed(entry, points, samples) for name, entry in stages.items()}

@@ -12,7 +12,7 @@ VENDORED = HERE / "vendor" / "uplot"
 STYLES = (VENDORED / "uPlot.min.css", HERE / "page" / "style.css")
 # One script, in this order: each file uses what stands in the files before it.
 OWN: tuple[str, ...] = ("elements", "numbers", "table", "curves", "chart", "controls", "experiments", "training")
-OWN += ("arms", "reconstructions", "positions", "published", "provenance", "stages", "main")
+OWN += ("arms", "reconstructions", "positions", "published", "provenance", "stages", "workspace", "main")
 SCRIPTS = (VENDORED / "uPlot.iife.min.js", *(HERE / "page" / f"{name}.js" for name in OWN))
 
 

@@ -2,6 +2,7 @@
 
   python -m memlab.dashboard wandb                       the views, and a report for each experiment that has one here
   python -m memlab.dashboard wandb --show views.json     write their definitions into a file, and send nothing
+  python -m memlab.dashboard wandb --from-results        reports of the results that came with the code
 
 Views: an overview, one per experiment, the curriculum by its stages, speed. The same command again replaces them.
 Send the runs themselves with `wandb sync runs/wandb/offline-run-*`. Exit status: 0, or 2 for a mistake.
@@ -11,7 +12,7 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ SECTIONS = {  # title: metrics, each a chart against the step
     "Memories": ("encoder/effective_rank", "encoder/norm", "encoder/nearest_distance"),
     "Speed": ("speed/tokens_per_second", "speed/share_of_peak", "memory/peak_gib"),
 }
+TITLES = {  # of charts that their metric's own name does not explain
+    "train/clipped": "share of clipped steps",
+    "encoder/norm": "mean norm of memories",
+    "encoder/nearest_distance": "distance to the nearest memory",
+    "speed/share_of_peak": "share of the machine's peak",
+    "memory/peak_gib": "peak memory (GiB)",
+}
 BY_PLACE = "val/accuracy_at/.*"
 TEXTS = "val/reconstructions"
 
@@ -38,8 +46,9 @@ def main(arguments: list[str]) -> None:
     try:
         import wandb
 
+        texts = committed_texts() if options.from_results else texts_of(newest_reports(options.runs_dir))
         if options.show is not None:
-            write_json(options.show, definitions(options.project, options.runs_dir))
+            write_json(options.show, definitions(options.project, texts))
             console.print(f"definitions: {options.show}; nothing was sent", markup=False)
             return
         try:
@@ -50,7 +59,7 @@ def main(arguments: list[str]) -> None:
             raise UserError(f"Weights & Biases cannot be asked ({error}): {hint}") from None
         if not entity:
             raise UserError("Weights & Biases knows no entity of yours: give --entity")
-        send(api, entity, options.project, options.runs_dir)
+        send(api, entity, options.project, texts)
     except Exception as error:
         fail(error, 2)
 
@@ -63,8 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--entity", help="your user or team name; default: that of your login")
     parser.add_argument("--project", default=PROJECT, help=f"default: {PROJECT}, as conf/logger/wandb.yaml has it")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from-results", action="store_true", help="reports of experiments/*/results instead of runs")
     default = os.environ.get("MEMLAB_RUNS") or "runs"
-    parser.add_argument(
+    source.add_argument(
         "--runs-dir", type=Path, default=default, help="where reports are; default: MEMLAB_RUNS, or runs"
     )
     parser.add_argument("--show", type=Path, metavar="FILE", help="write the definitions as JSON instead")
@@ -103,14 +114,11 @@ def views(entity: str, project: str) -> Iterator[Any]:
     yield view("speed", "JobType != 'report'", ("Group",), "Speed", "seconds")
 
 
-def reports(entity: str, project: str, runs_dir: Path) -> Iterator[Any]:
-    """Yield a report for each experiment that has one in the runs folder: its text, and charts of its runs."""
+def reports(entity: str, project: str, texts: Mapping[str, str]) -> Iterator[Any]:
+    """Yield a report for each experiment that has a text: the text, and charts of its runs."""
     import wandb_workspaces.reports.v2 as wr
 
-    for name in experiments():
-        text = _newest(runs_dir, name)
-        if text is None:
-            continue
+    for name, text in texts.items():
         panels = [_plot(metric, AXES["step"]) for metric in SECTIONS["Held-out text"]]
         runs = wr.Runset(entity=entity, project=project, name=name, filters=f"Group = '{name}'")
         yield wr.Report(
@@ -126,17 +134,17 @@ def reports(entity: str, project: str, runs_dir: Path) -> Iterator[Any]:
         )
 
 
-def definitions(project: str, runs_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return what would be sent, as plain values: views and reports by name."""
+def definitions(project: str, texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what would be sent, as plain values: views and reports by name. texts: of reports, by experiment."""
     found: dict[str, dict[str, Any]] = {"views": {}, "reports": {}}
     for view in views("", project):  # the library looks an entity up
         found["views"][view.name] = _plain(view._to_model().spec)
-    for report in reports("", project, runs_dir):
+    for report in reports("", project, texts):
         found["reports"][report.title] = _plain(report._to_model().spec)
     return found
 
 
-def send(api: Any, entity: str, project: str, runs_dir: Path) -> None:
+def send(api: Any, entity: str, project: str, texts: Mapping[str, str]) -> None:
     """Save all views and reports; those of the same name are replaced. Raises UserError for a project without runs."""
     known = _known(api, entity, project, "project-view")
     for view in views(entity, project):
@@ -145,7 +153,7 @@ def send(api: Any, entity: str, project: str, runs_dir: Path) -> None:
         view.save()
         console.print(f"view: {view.url}", markup=False)
     known = _known(api, entity, project, "runs")
-    for report in reports(entity, project, runs_dir):
+    for report in reports(entity, project, texts):
         report.id = known.get(report.title, ("", ""))[0]
         report.save()
         console.print(f"report: {report.url}", markup=False)
@@ -192,15 +200,33 @@ def _sections(first: str, axis: str) -> Iterator[Any]:
 def _plot(metric: str, axis: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.LinePlot(title=metric.partition("/")[2].replace("_", " "), x=axis, y=[metric])
+    title = TITLES.get(metric, metric.partition("/")[2].replace("_", " "))
+    return wr.LinePlot(title=title, x=axis, y=[metric])
 
 
-def _newest(runs_dir: Path, experiment: str) -> str | None:
-    """Return the text of the experiment's newest report, without its pictures, which lie beside it."""
-    found = sorted(runs_dir.glob(f"reports/{experiment}/*/report.md"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        return None
-    lines: Iterable[str] = found[-1].read_text(encoding="utf-8").splitlines()
+def newest_reports(runs_dir: Path) -> dict[str, Path]:
+    """Return the newest report of each experiment that has one in the runs folder."""
+    found = {name: list(runs_dir.glob(f"reports/{name}/*/report.md")) for name in experiments()}
+    return {name: max(paths, key=lambda path: path.stat().st_mtime) for name, paths in found.items() if paths}
+
+
+def texts_of(reports: Mapping[str, Path]) -> dict[str, str]:
+    """Return the texts of reports, without their pictures, which lie beside them."""
+    return {name: _text(path) for name, path in reports.items()}
+
+
+def committed_texts() -> dict[str, str]:
+    """Return the committed results of each experiment that has any, all of an experiment's as one text."""
+    found = {name: sorted((paths.experiments() / name / "results").glob("*.md")) for name in experiments()}
+    return {
+        name: "\n\n".join(f"# results/{file.name}\n\n{_text(file)}" for file in files)
+        for name, files in found.items()
+        if files
+    }
+
+
+def _text(path: Path) -> str:
+    lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not re.match(r"!\[.*\]\(.*\)$", line))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tests.conftest import ROOT
 
 TABS = ("experiments", "curves", "arms", "reconstructions", "positions", "published", "provenance", "stages")
+TABS += ("workspace",)
 SCREENSHOTS = ROOT / "build" / "screenshots"
 DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 360, "height": 740}
 

@@ -19,6 +19,7 @@ SHOWN = {
     "published": "td",
     "provenance": "td div",
     "stages": ".graph ul .stage",
+    "workspace": ".panels li .axis",
 }
 # The number of pixels that are not grey.
 COLOURED = """canvas => {
@@ -144,9 +145,9 @@ def test_tabs_and_numbers_work_by_keyboard(browser: Any, file_of: Callable[[Any]
         page.keyboard.press("Tab")
         for key, tab in (
             ("ArrowRight", "curves"),
-            ("End", "stages"),
+            ("End", "workspace"),
             ("ArrowRight", "experiments"),
-            ("ArrowLeft", "stages"),
+            ("ArrowLeft", "workspace"),
         ):
             page.keyboard.press(key)
             page.wait_for_selector(f"body[data-drawn={tab}]")
@@ -189,3 +190,19 @@ def test_wrong_tokens_are_marked(browser: Any, file_of: Callable[[Any], str], ma
         page.select_option("#choice-second", "copy-mixer0000")
         assert page.locator(".sample mark").all_inner_texts() == ["g", "h"]
         assert "compared by letters" in page.inner_text(".sample")
+
+
+def test_the_workspace_shows_saved_views_and_reports(browser: Any, file_of: Callable[[Any], str]) -> None:
+    with opened(browser, file_of(committed_contents())) as page:
+        show(page, "workspace")
+        assert "token accuracy" in page.inner_text(".panels li") and "against step" in page.inner_text(".panels li")
+        page.select_option("#choice-saved", "memlab: speed")
+        assert page.locator(".panels li").first.inner_text().split("\n") == [
+            "tokens per second", "speed/tokens_per_second", "against seconds",
+        ]  # fmt: skip
+        assert "grouped by group" in page.inner_text("#panel")
+        assert "memlab: copy_curriculum" in column(page, "Which view has which charts", 1)
+        reports = column(page, "Which report has which sections", 1)
+        assert "memlab: copy" in reports
+        sections = column(page, "Which report has which sections", 2)[reports.index("memlab: copy")]
+        assert "Claims; " in sections and sections.endswith("Training")

@@ -23,6 +23,7 @@ def test_text_from_data_is_shown_as_text(browser: Any, file_of: Callable[[Any], 
     for text in ("title", "headline", "command"):
         contents["reports"][0][text] = HOSTILE
     contents["reports"][0]["context"] = [{key: HOSTILE for key in ("text", "metric", "value", "source")}]
+    contents["workspace"]["reports"] = [{"name": HOSTILE, "sections": [HOSTILE], "runs": HOSTILE, "panels": []}]
     scripts = "document.querySelectorAll('script').length"
     with opened(browser, file_of(contents)) as page:
         count = page.evaluate(scripts)

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from memlab.config import paths
-from memlab.dashboard.wandb_views import SECTIONS, definitions, experiments
+from memlab.dashboard.wandb_views import (
+    BY_PLACE,
+    SECTIONS,
+    committed_texts,
+    definitions,
+    experiments,
+    newest_reports,
+    texts_of,
+)
+from memlab.dashboard.workspace import WorkspaceReader, outline
 from memlab.training.wandb_runs import AXES, shown_name
 from tests.dashboard.wandb_server import KEY, Wandb, serving
 
@@ -27,7 +36,7 @@ def runs_dir(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_view_for_everything_and_a_report_for_what_has_one(runs_dir: Path) -> None:
-    made = definitions("mine", runs_dir)
+    made = definitions("mine", texts_of(newest_reports(runs_dir)))
     assert {*experiments()} == {path.parent.name for path in paths.experiments().glob("*/expected.yaml")}
     names = {"overview", "the curriculum's stages", "speed", *experiments()}
     assert {*made["views"]} == {f"memlab: {name}" for name in names}
@@ -46,9 +55,46 @@ def test_charts_are_of_metrics_that_runs_have_against_their_axes(runs_dir: Path)
     assert {"train/learning_rate", "speed/tokens_per_second"} <= logged
     charted = {metric for metrics in SECTIONS.values() for metric in metrics}
     assert {name for name in logged if not name.startswith("x/")} <= charted
-    sections = definitions("mine", runs_dir)["views"]["memlab: speed"]["section"]["panelBankConfig"]["sections"]
+    sections = definitions("mine", texts_of(newest_reports(runs_dir)))["views"]["memlab: speed"]["section"][
+        "panelBankConfig"
+    ]["sections"]
     assert sections[0]["name"] == "Speed" and sections[0]["isOpen"]
     assert {panel["config"]["xAxis"] for panel in sections[0]["panels"]} == {AXES["seconds"]}
+
+
+def test_the_page_says_what_views_and_reports_contain(runs_dir: Path) -> None:
+    made = outline(definitions("mine", texts_of(newest_reports(runs_dir))))
+    views = {view["name"]: view for view in made["views"]}
+    stages = views["memlab: the curriculum's stages"]
+    assert stages["runs"] == "group is copy_curriculum and job type is one of autoencoder, blank_copy, copy"
+    assert stages["groups"] == ["job type"] and views["memlab: overview"]["groups"] == ["group", "job type"]
+    for name, axis in (("the curriculum's stages", "tokens"), ("overview", "step"), ("speed", "seconds")):
+        panels = [panel for section in views[f"memlab: {name}"]["sections"] for panel in section["panels"]]
+        assert {panel["axis"] for panel in panels} == {axis, ""}
+        charted = [panel["what"] for panel in panels if panel["axis"]]
+        assert {*charted} == {BY_PLACE, *(metric for metrics in SECTIONS.values() for metric in metrics)}
+        assert [panel["what"] for panel in panels if not panel["axis"]] == ["table val/reconstructions"]
+    speed = views["memlab: speed"]["sections"][0]
+    assert (speed["name"], speed["open"], speed["panels"][0]["title"]) == ("Speed", True, "tokens per second")
+    (report,) = made["reports"]
+    assert report["sections"] == ["copy, scale laptop", "Training"] and report["runs"] == "group is copy"
+    assert [panel["what"] for panel in report["panels"]] == [*SECTIONS["Held-out text"]]
+
+
+def test_a_report_that_has_changed_is_read_again(runs_dir: Path) -> None:
+    reader = WorkspaceReader(runs_dir)
+    assert reader.read() is reader.read()
+    report = runs_dir / "reports" / "copy" / "newest" / "report.md"
+    report.write_text("# another title")
+    assert reader.read()["reports"][0]["sections"] == ["another title", "Training"]
+
+
+def test_committed_results_have_reports_too() -> None:
+    texts = committed_texts()
+    results = [path.parent.parent.name for path in paths.experiments().glob("*/results/laptop.md")]
+    assert results and {*results} <= {*texts}
+    assert "# results/laptop.md" in texts["copy"] and "# results/longer.md" in texts["copy"]
+    assert not any("](figure" in text for text in texts.values()), "pictures lie beside the text"
 
 
 def command(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ const TABS = {
   published: ["Published", drawPublished],
   provenance: ["Provenance", drawProvenance],
   stages: ["Stages", drawStages],
+  workspace: ["Workspace", drawWorkspace],
 };
 const EVERY = 3000; // milliseconds between two questions to the server
 const given = document.getElementById("contents");
