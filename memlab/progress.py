@@ -39,12 +39,25 @@ def duration(seconds: float) -> str:
 
 
 _report: Callable[["Bar"], None] | None = None
+_pass_on: Callable[[str, str], None] | None = None
+_said: set[str] = set()
 
 
-def report_to(report: Callable[["Bar"], None]) -> None:
-    """Pass every bar that moves to a function instead of showing it: the bars of this process are shown elsewhere."""
-    global _report  # noqa: PLW0603 (a process has one output)
-    _report = report
+def report_to(report: Callable[["Bar"], None], pass_on: Callable[[str, str], None]) -> None:
+    """Show nothing here: pass every bar that moves to `report`, and what is said once to `pass_on`."""
+    global _report, _pass_on
+    _report, _pass_on = report, pass_on
+
+
+def say_once(topic: str, text: str) -> None:
+    """Print a line, unless this command or one of its workers has said something on that topic already."""
+    if topic in _said:
+        return
+    _said.add(topic)
+    if _pass_on is not None:
+        _pass_on(topic, text)
+    else:
+        console.print(text, markup=False)
 
 
 class Bar:

@@ -11,9 +11,9 @@ from memlab.config.stage import Chain
 from memlab.pool.layout import Layout
 from memlab.pool.start import CONTEXT
 from memlab.pool.tasks import Task, Tasks
-from memlab.pool.worker import Ended, Finish, Line, Moved, Time, work
+from memlab.pool.worker import Ended, Finish, Line, Moved, Said, Time, work
 from memlab.processes.signals import Stopped, signals
-from memlab.progress import Bar, Bars, console
+from memlab.progress import Bar, Bars, console, say_once
 from memlab.training.estimate import operations_left, steps_left
 
 POLL = 1.0  # seconds between two looks at a stage that another command works on
@@ -45,6 +45,8 @@ class Worker:
                 reply = self.connection.recv()
                 if isinstance(reply, Line):
                     _print(reply.text, reply.is_error)
+                elif isinstance(reply, Said):
+                    say_once(reply.topic, reply.text)
                 elif isinstance(reply, Moved):
                     self._move(reply)
                 else:

@@ -75,6 +75,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Reply: a line that a command says once, whichever of its workers says it."""
+
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Moved:
     """Reply: how far a stage is."""
 
@@ -93,7 +101,7 @@ def work(connection: Connection, threads: int, gpu: str | None) -> None:
     send = _sender(connection)
     sys.stdout = _Printed(lambda line: send(Line(line, is_error=False)))
     sys.stderr = _Printed(lambda line: send(Line(line, is_error=True)))
-    progress.report_to(lambda bar: send(_moved(bar)))
+    progress.report_to(lambda bar: send(_moved(bar)), lambda topic, text: send(Said(topic, text)))
     orders: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, orders), daemon=True).start()
     prepare_cpu()

@@ -89,22 +89,31 @@ def looks_of(rows: list[Row], expected: Expected) -> dict[str, Look]:
 def message(rows: list[Row], expected: Expected, metric: str) -> str:
     """Return the figure's title: `message` of expected.yaml with the means of the arms that it names in braces.
 
-    Where it has no message, or an arm that the message names has no run, the title is that of the experiment.
+    {arm} stands for the mean of `metric`, {arm:other/metric} for that of another one. Where there is no message, or an
+    arm that it names has no run, the title is that of the experiment.
     """
-    text = expected.get("message")
-    if text is None:
-        return str(expected.get("title", ""))
     architectures = sorted({row["architecture"] for row in rows})
-    values: dict[str, str] = {}
-    for _, arm, *_ in Formatter().parse(text):
-        means = []
-        for architecture in architectures:
-            own = [row[metric] for row in rows if (row["architecture"], row["arm"]) == (architecture, arm)]
-            if arm is not None and not own:
+    parts = []
+    for text, arm, other, _ in Formatter().parse(expected.get("message", "")):
+        parts.append(text)
+        if arm is not None:
+            means = _means(rows, arm, other or metric)
+            if set(means) != set(architectures):
                 return str(expected.get("title", ""))
-            means += [_short(math.fsum(own) / len(own), metric)] if own else []
-        values |= {arm: " and ".join(means) + ("%" if is_share(metric) else "")} if arm is not None else {}
-    return text.format(**values) + (f" ({' and '.join(f'{name}s' for name in architectures)})")
+            values = [_short(means[name], other or metric) for name in architectures]
+            parts.append(" and ".join(values) + ("%" if is_share(other or metric) else ""))
+    if not parts:
+        return str(expected.get("title", ""))
+    return f"{''.join(parts)} ({' and '.join(f'{name}s' for name in architectures)})"
+
+
+def _means(rows: list[Row], arm: str, metric: str) -> dict[str, float]:
+    """Return the arm's mean over seeds by architecture, of those that have it."""
+    own: dict[str, list[float]] = {}
+    for row in rows:
+        if row["arm"] == arm and row.get(metric) is not None:
+            own.setdefault(row["architecture"], []).append(row[metric])
+    return {name: math.fsum(values) / len(values) for name, values in own.items()}
 
 
 def _short(value: float, metric: str) -> str:

@@ -2,21 +2,45 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
-from memlab.config.instantiate import PARTIAL, TARGET
-from memlab.config.stage import Config, Job
+from memlab.config.stage import Job
+from memlab.progress import say_once
 from memlab.storage.provenance import peak_memory
 from memlab.storage.run_folder import RunFolder
 from memlab.storage.wandb_folder import AXES, STEP, id_of, kept_id, remove_offline_runs
 from memlab.training.loggers import RunLogger
+from memlab.training.wandb_names import arms_of, chosen, labels_of, run_name, shown_name
 
 LONGEST = {"name": 128, "tag": 64}  # characters that wandb takes
-NAMES = {**AXES, "lr": "train/learning_rate", "tokens_per_second": "speed/tokens_per_second"}
 SECTIONS = ("val/*", "train/*", "speed/*", "memory/*", "encoder/*")
-CHOICES = ("architecture", "encoder", "curriculum", "scale", "data")
+PATIENCE = 30.0  # seconds for which a server that does not answer is waited for
+Method = Callable[..., None]
+
+
+def _whatever_the_server_does(method: Method) -> Method:
+    """Decorate a method that may hear from the server: if it fails online, the run begins again offline and goes on."""
+
+    @wraps(method)
+    def call(self: "WandbRuns", *arguments: Any) -> None:
+        try:
+            method(self, *arguments)
+        except Exception as error:  # of wandb, of its service, of a connection, or an answer that cannot be read
+            if self.mode != "online":
+                raise
+            self._leave(error)
+            if self._begun is not None:
+                self.begin(*self._begun)  # with the row or the texts that could not be sent: they are in files
+            if self._evaluated is not None:
+                self.log_evaluation(*self._evaluated)
+            if method.__name__ in ("log_report", "close"):
+                method(self, *arguments)
+
+    return call
 
 
 class WandbRuns(RunLogger):
@@ -24,33 +48,38 @@ class WandbRuns(RunLogger):
 
     A resumed stage keeps its run's id. Its rows are logged anew from metrics.jsonl: a kill loses none, and none is
     there twice. Row number n of metrics.jsonl is wandb's step n, so an online run refuses what it has.
+    A server that cannot be reached, or that fails, stops nothing: this process then goes on offline, and says so.
     mode: offline or online; project, entity: as wandb takes them.
     """
+
+    _server_failed = False  # in this process
 
     def __init__(
         self, *, mode: Literal["offline", "online", "disabled"], project: str, entity: str | None = None
     ) -> None:
-        self.mode: Any = mode
+        self.mode: Any = "offline" if mode == "online" and WandbRuns._server_failed else mode
         self.project = project
         self.entity = entity
         self._run: Any = None
-        self._job: Job | None = None
+        self._begun: tuple[Job, dict[str, Any]] | None = None
+        self._evaluated: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
         self._count = 0  # rows so far
         self._texts: list[dict[str, Any]] = []  # reconstructions so far
         self._pending: dict[str, Any] = {}  # goes with the next row
         self._share_per_speed = 0.0  # share of the machine's peak, per token per second
 
+    @_whatever_the_server_does
     def begin(self, job: Job, summary: dict[str, Any]) -> None:
-        self._job, self._count, self._texts, self._pending = job, 0, [], {}
+        self._begun, self._count, self._texts, self._pending = (job, summary), 0, [], {}
         remove_offline_runs(job.folder.path, id_of(job.folder.path))  # where older versions kept them
         self._open(
             job.folder.path,
             Path(job.config["runs_dir"]),
-            id_from=" ".join((*_arms(job)[:1], *_labels(job))),
+            id_from=" ".join((*arms_of(job)[:1], *labels_of(job))),
             name=run_name(job),
             group=job.config["experiment"] or "single",
             job_type=job.stage.name,
-            tags=[job.config["architecture"]["name"], job.config["scale"]["name"], *_arms(job)],
+            tags=[job.config["architecture"]["name"], job.config["scale"]["name"], *arms_of(job)],
             config=chosen(job),
         )
         for section in SECTIONS:
@@ -64,28 +93,31 @@ class WandbRuns(RunLogger):
             due = [text for text in texts if text["step"] <= row["step"]]
             texts = texts[len(due) :]
             if due:
-                self.log_reconstructions(due)
+                self._show(due)
             self._log(row, {})
+        if texts:
+            self._show(texts)
 
+    @_whatever_the_server_does
     def log(self, row: dict[str, Any]) -> None:
         speed = "tokens_per_second" in row
         self._log(row, {"memory/peak_gib": round(peak_memory() / 2**30, 3)} if speed else {})
 
+    @_whatever_the_server_does
     def log_reconstructions(self, rows: list[dict[str, Any]]) -> None:
-        import wandb
+        self._show(rows)
 
-        self._texts += rows
-        cells = [[row["step"], row["text"], row["regenerated"], row["wrong"]] for row in self._texts]
-        self._pending["val/reconstructions"] = wandb.Table(["step", "text", "regenerated", "wrong"], cells)
-
-    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, str]]) -> None:
-        if self._run is None or self._job is None:
+    @_whatever_the_server_does
+    def log_evaluation(self, metrics: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+        if self._run is None or self._begun is None:
             return  # the stage was measured again, without training
+        self._evaluated, (job, _) = (metrics, samples), self._begun
         self._run.summary.update({f"evaluation/{name}": value for name, value in metrics.items()})
         if self._pending:
-            self._commit({STEP: self._job.stage.training["steps"]})
-        self._run.log_artifact(weights_of(self._job.folder))
+            self._commit({STEP: job.stage.training["steps"]})
+        self._run.log_artifact(weights_of(job.folder))
 
+    @_whatever_the_server_does
     def log_report(self, folder: Path, runs_dir: Path, content: Mapping[str, Any]) -> None:
         import wandb
 
@@ -107,13 +139,32 @@ class WandbRuns(RunLogger):
         }
         pictures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in content["pictures"]}
         self._run.log({**tables, **pictures})
-        self.close()
+        self._finish()
 
+    @_whatever_the_server_does
     def close(self) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
         # A run left open would take in the rows of the next stage of this process.
-        if self._run is not None:
-            self._run.finish()
-            self._run = None
+        run, self._run = self._run, None
+        if run is not None:
+            run.finish()
+
+    def _leave(self, error: Exception) -> None:
+        """Go on offline from now on, in this process."""
+        import wandb
+
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        say_once(
+            "wandb",
+            f"Weights & Biases: {reason}. Runs go on offline; `wandb sync wandb/offline-run-*`, in the runs folder,"
+            " sends them later.",
+        )
+        self.mode, WandbRuns._server_failed = "offline", True
+        with suppress(Exception):  # the same trouble again
+            self._finish()
+        wandb.teardown()  # its service would not give the run's id to another run
 
     def _open(self, folder: Path, runs_dir: Path, id_from: str, *, name: str, tags: list[str], **options: Any) -> None:
         import wandb
@@ -128,10 +179,17 @@ class WandbRuns(RunLogger):
             mode=self.mode,
             dir=runs_dir,
             id=run_id,
-            resume="allow",
+            # An offline run has every row from the first on: sent again, it replaces what the server has of the run.
+            resume="allow" if self.mode == "online" else None,
             name=name[: LONGEST["name"]],
             tags=[tag[: LONGEST["tag"]] for tag in dict.fromkeys(tags) if tag],
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=PATIENCE,
+                finish_timeout=PATIENCE,
+                finish_timeout_raises=True,
+            ),
             **options,
         )
         for axis in AXES.values():
@@ -144,10 +202,18 @@ class WandbRuns(RunLogger):
         self._commit({**values, **more})
 
     def _commit(self, values: Mapping[str, Any]) -> None:
-        if self._count >= self._run.step:  # an online run that is resumed has the rows before
+        if self._count >= self._run.starting_step:  # an online run that is resumed has the rows before
             self._run.log({**values, **self._pending}, step=self._count, commit=True)
             self._pending = {}
         self._count += 1
+
+    def _show(self, rows: list[dict[str, Any]]) -> None:
+        """Show reconstructions together with the next row."""
+        import wandb
+
+        self._texts += rows
+        cells = [[row["step"], row["text"], row["regenerated"], row["wrong"]] for row in self._texts]
+        self._pending["val/reconstructions"] = wandb.Table(["step", "text", "regenerated", "wrong"], cells)
 
     def _use(self, folder: RunFolder) -> None:
         """Say that the stage starts from the weights of another one."""
@@ -155,48 +221,6 @@ class WandbRuns(RunLogger):
             return
         # Offline, wandb's use_artifact refuses; this is what it does with an artifact that is not sent yet.
         self._run._log_artifact(weights_of(folder), use_after_commit=True)
-
-
-def run_name(job: Job) -> str:
-    """Return what people read: `copy_curriculum / curriculum / copy, mixer, seed 0`.
-
-    A stage that several arms of the command share is named after the first of them, which trains it: `curriculum +5`.
-    """
-    arms = _arms(job)
-    shared = [f"{arms[0]} +{len(arms) - 1}" if len(arms) > 1 else arms[0]] if arms else []
-    stage, architecture, seed = _labels(job)
-    return ", ".join([" / ".join([*filter(None, [job.config["experiment"]]), *shared, stage]), architecture, seed])
-
-
-def chosen(job: Job) -> Config:
-    """Return what was chosen for a stage, in groups, without what follows from it."""
-    stage, config = job.stage, job.config
-    choices = {"experiment": config["experiment"], "arms": ", ".join(_arms(job))}
-    choices |= {group: config[group]["name"] for group in CHOICES}
-    groups = {
-        "choices": choices,
-        "model": stage.model,
-        "objective": stage.objective,
-        "training": stage.training,
-        "stage": {"name": stage.name, "fingerprint": job.folder.fingerprint, "place": stage.place},
-    }
-    return {name: plain(values) for name, values in groups.items()}
-
-
-def plain(value: Any) -> Any:
-    """Return a specification without what says nothing to people; a class keeps the last part of its name."""
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: plain(item) for key, item in value.items() if item is not None and key not in (TARGET, PARTIAL)}
-    return {"class": value[TARGET].rpartition(".")[2], **found} if TARGET in value else found
-
-
-def shown_name(key: str) -> str:
-    """Return wandb's name for a key of metrics.jsonl."""
-    place = re.fullmatch(r"places/(.+)/token_accuracy", key)
-    return f"val/accuracy_at/{place[1]}" if place else NAMES.get(key, key)
 
 
 def share_per_speed(job: Job) -> float:
@@ -223,11 +247,3 @@ def weights_of(folder: RunFolder) -> Any:
     with artifact.new_file("weights.json") as file:
         file.write(json.dumps(about, indent=1))
     return artifact
-
-
-def _arms(job: Job) -> list[str]:
-    return [arm for arm in (job.asked_by or (job.config["arm"],)) if arm]
-
-
-def _labels(job: Job) -> tuple[str, str, str]:
-    return job.stage.name, job.config["architecture"]["name"], f"seed {job.config['seed']}"

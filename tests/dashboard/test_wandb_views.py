@@ -19,8 +19,9 @@ from memlab.dashboard.wandb_views import (
     texts_of,
 )
 from memlab.dashboard.workspace import WorkspaceReader, outline
-from memlab.training.wandb_runs import AXES, shown_name
-from tests.dashboard.wandb_server import KEY, Wandb, serving
+from memlab.storage.wandb_folder import AXES
+from memlab.training.wandb_names import shown_name
+from tests.wandb_server import KEY, Wandb, serving
 
 REPORT = "# copy, scale laptop\n\n![copy](figure.png)\n\n| arm | accuracy |\n|---|---|\n| direct | 45 |\n"
 

@@ -145,6 +145,10 @@ def test_the_title_tells_what_came_out() -> None:
     told = expected(title="the experiment", message="{arm0} of the tokens, not {arm2}")
     assert message(both, told, "token_accuracy") == "99 and 99% of the tokens, not 79 and 79% (mixers and transformers)"
     assert message(rows(("mixer",), 1), told, "token_accuracy") == "99% of the tokens, not 79% (mixers)"
+    other = expected(title="the experiment", message="{arm0} and {arm2:cross_entropy} nats")
+    assert message(rows(("mixer",), 1), other, "token_accuracy") == "99% and 1.000 nats (mixers)"
+    unknown = expected(title="the experiment", message="{arm0:unknown}")
+    assert message(both, unknown, "token_accuracy") == "the experiment"
     some = [row for row in both if row["arm"] != "arm2"]
     assert message(some, told, "token_accuracy") == "the experiment"
     assert message(both, expected(title="the experiment"), "token_accuracy") == "the experiment"

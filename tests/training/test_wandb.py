@@ -17,7 +17,7 @@ from memlab.processes.signals import Stopped
 from memlab.storage.wandb_folder import id_of
 from memlab.training.chain import run_chain
 from memlab.training.estimate import Workload
-from memlab.training.wandb_runs import run_name, shown_name
+from memlab.training.wandb_names import run_name, shown_name
 from tests.conftest import smoke, wait_for
 from tests.training.chains import CURRICULUM, Killed, before_batch, kill
 from tests.wandb_records import history, offline_runs, records
