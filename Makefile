@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reproduce figures test test-all test-page test-slurm test-faults lint clean
+.PHONY: help setup run reproduce figures pictures test test-all test-page test-slurm test-faults lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ lint: setup  ## check format, lint and types
 
 figures: $(VENV)/.installed  ## redraw all tables and figures, from finished runs or else the committed results (ARGS="scale=gpu")
 	$(BIN)/python -m memlab.report --all $(ARGS)
+
+pictures: setup  ## take the screenshots in docs/ again, of the committed results in a Chromium (root, Debian package)
+	tests/dashboard/up.sh
+	$(BIN)/python -m tests.dashboard.pictures
 
 clean:  ## remove .venv and caches; runs/ is kept
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

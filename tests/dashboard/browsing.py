@@ -13,9 +13,18 @@ DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 360, "height": 740}
 
 
 @contextmanager
-def opened(browser: Any, url: str, size: dict[str, int] = DESKTOP, scheme: str = "light") -> Iterator[Any]:
+def opened(
+    browser: Any, url: str, size: dict[str, int] = DESKTOP, scheme: str = "light", timezone: str | None = None
+) -> Iterator[Any]:
     """A page of that address. Nothing may be written to its console, and no request may go elsewhere."""
-    context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=size is PHONE, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport=size,
+        color_scheme=scheme,
+        has_touch=size is PHONE,
+        reduced_motion="reduce",
+        locale="en-US",
+        timezone_id=timezone,
+    )
     page = context.new_page()
     said: list[str] = []
     asked: list[str] = []

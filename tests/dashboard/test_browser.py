@@ -1,13 +1,17 @@
 """The page in a real Chromium. Screenshots of every tab stay in build/screenshots."""
 
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memlab.dashboard.contents import RunsReader, committed_contents
+from tests.conftest import ROOT
 from tests.dashboard.browsing import DESKTOP, PHONE, SCREENSHOTS, TABS, column, legend, opened, picture, show
 from tests.dashboard.conftest import MakeRuns, write_runs
+from tests.dashboard.pictures import SIZES, take
 
 # What a tab shows where there are runs. Committed results of older versions lack reconstructions and positions.
 SHOWN = {
@@ -206,3 +210,20 @@ def test_the_workspace_shows_saved_views_and_reports(browser: Any, file_of: Call
         assert "memlab: copy" in reports
         sections = column(page, "Which report has which sections", 2)[reports.index("memlab: copy")]
         assert "Claims; " in sections and sections.endswith("Training")
+
+
+def test_the_pictures_of_the_documentation_can_be_taken_again(browser: Any, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        taken = take(browser, tmp_path / name)
+        assert {path.name: png_size(path) for path in taken} == {
+            name: (size["width"], size["height"]) for name, size in SIZES.items()
+        }
+    for path in taken:
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes(), "equal results give equal pictures"
+        assert png_size(ROOT / "docs" / path.name) == png_size(path)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return width, height
