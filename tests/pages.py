@@ -29,6 +29,13 @@ def write_files(files: dict[str, str], folder: Path) -> None:
         path.write_text(content)
 
 
+def images(page: Path) -> list[tuple[str, str]]:
+    """Return (file, text for screen readers) of every picture of a page, outside of code blocks."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", text)
+    return [(file, " ".join(alt.split())) for alt, file in found]
+
+
 def commands(text: str) -> list[list[str]]:
     """Return every `python -m memlab...` of a page's text, in code blocks and between backticks: module, arguments.
 

@@ -16,7 +16,7 @@ from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan_all
 from memlab.training.dry_run import print_plan
 from tests.conftest import ROOT, smoke
-from tests.pages import EXTENDING, PAGES, commands, name_of, shown_files, widest, write_files
+from tests.pages import EXTENDING, PAGES, commands, images, name_of, shown_files, widest, write_files
 
 LONGEST_LINE = 120
 README = ROOT / "README.md"
@@ -114,6 +114,15 @@ def test_make_knows_every_target_that_a_page_names(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = re.findall(r"(?:`|^ {4,})make ([a-z][a-z-]*)", page.read_text(), flags=re.MULTILINE)
     assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pictures_have_a_text_that_says_what_is_to_be_seen(page: Path) -> None:
+    """For screen readers. That the numbers are those of the figure: tests/test_experiments.py."""
+    for picture, alt in images(page):
+        assert len(alt.split()) >= 5, f"{picture}: {alt!r}"
+        assert "<img" not in page.read_text()
+        assert (page.parent / picture).is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

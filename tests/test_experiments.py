@@ -1,20 +1,24 @@
 """Every experiment as a user runs it, at smoke scale: each figure of the paper is one command away."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
 from memlab.config import paths
+from memlab.report.expected import load_expected
 from memlab.report.report import as_dict
 from memlab.report.write import redraw
 from memlab.reproduce import EXPERIMENTS
 from tests.conftest import Command, smoke, wait_for
+from tests.pages import images
 
 SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
 QUICK = (
@@ -63,6 +67,14 @@ def test_the_search_compares_settings(memlab: Command, runs: Path) -> None:
     assert len(answered) == 8, "all but free-running accuracy, which needs three seeds"
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_figures_title_is_a_message_with_numbers(name: str) -> None:
+    text = load_expected(paths.experiments() / name / "expected.yaml").get("message", "")
+    named = [arm for _, arm, *_ in Formatter().parse(text) if arm is not None]
+    arms = load_expected(paths.experiments() / name / "expected.yaml")["arms"]
+    assert named and {*named} <= {*arms}
+
+
 def test_every_experiment_has_its_files() -> None:
     for folder in (paths.conf() / "experiment", paths.experiments()):
         names = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
@@ -74,19 +86,33 @@ def test_every_experiment_has_its_files() -> None:
 
 @pytest.mark.parametrize("path", sorted(paths.experiments().glob("*/results/*.json")), ids=str)
 def test_committed_results_can_be_drawn(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = Figure.savefig
+    """Where the experiment's README shows the figure, its text for screen readers has the numbers of the title."""
+    drawn, named, titles = Figure.savefig, Figure.suptitle, []
 
     def save(figure: Figure, *args: Any, **options: Any) -> None:
         drawn(figure, *args, **options)
         assert all(axis.has_data() for axis in figure.axes if axis.get_visible() and axis.axison), "an empty panel"
 
+    def suptitle(figure: Figure, title: str, **options: Any) -> Any:
+        titles.append(" ".join(title.split()))
+        return named(figure, title, **options)
+
     monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(Figure, "suptitle", suptitle)
     report = redraw(path.parent.parent.name, path.stem, tmp_path)
+    for picture, alt in images(path.parent.parent / "README.md"):
+        if picture in (f"results/figure_{path.stem}.png", *(["results/figure.png"] * (path.stem == "laptop"))):
+            missing = numbers(titles[0]) - numbers(alt)
+            assert not missing, f"{sorted(missing)} not in the alt text of {picture}; the figure says: {titles[0]}"
     assert (tmp_path / "figure.png").is_file()
     # On the H100, packages lay beside the code; `dirty` counted such files until the commit after.
     packages_beside = path.parts[-3:] == ("copy_curriculum", "results", "gpu.json")
     assert as_dict(report)["provenance"]["dirty"] == packages_beside, "made by the committed code"
     assert path.with_suffix(".csv").is_file()
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
 
 
 @pytest.mark.slow

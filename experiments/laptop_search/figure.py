@@ -29,15 +29,18 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
     settings = _settings(rows, expected)
     architectures = sorted({row["architecture"] for row in rows})
     with rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(3.6 + 3.4 * len(architectures), 1.3 + 0.24 * len(settings)), layout="constrained")
+        figure = Figure(figsize=(3.6 + 3.4 * len(architectures), 2.0 + 0.24 * len(settings)), layout="constrained")
         axes = figure.subplots(1, len(architectures), squeeze=False)[0]
         for place, (axis, architecture) in enumerate(zip(axes, architectures, strict=True)):
             _table(axis, [row for row in rows if row["architecture"] == architecture], settings)
             axis.set_title(architecture, pad=10)
             if place:
                 axis.set_yticklabels([])
+        counts = [f"{_all_met(rows, name, settings)} for {name}s" for name in architectures]
         figure.suptitle(
-            "Token accuracy (%), means over tuning seeds; green: the criterion is met; minutes of one seed", fontsize=9
+            f"Of {len(settings)} settings, these meet every criterion: {' and '.join(counts)}\n"
+            "token accuracy (%), means over tuning seeds; green: the criterion is met; minutes of one seed",
+            fontsize=9,
         )
         save(figure, path)
 
@@ -51,13 +54,11 @@ def _settings(rows: list[Row], expected: Expected) -> dict[str, str]:
 
 def _table(axis: Axes, rows: list[Row], settings: dict[str, str]) -> None:
     for line, setting in enumerate(settings):
-        for column, (model, metric, bound, above) in enumerate(CRITERIA.values()):
-            own = [row for row in rows if row["arm"] == f"{model}__{setting}"]
-            if not own:
+        for column, criterion in enumerate(CRITERIA):
+            value = _value(rows, setting, criterion)
+            if value is None:
                 continue
-            value = float(np.mean([row[metric] for row in own]))
-            met = value >= bound if above else value <= bound
-            axis.add_patch(_cell(column, line, MET if met else MISSED))
+            axis.add_patch(_cell(column, line, MET if _met(value, criterion) else MISSED))
             axis.text(column, line, f"{100 * value:.1f}", ha="center", va="center", fontsize=7)
         minutes = _minutes([row for row in rows if row["arm"] in {f"{model}__{setting}" for model in MODELS}])
         if minutes:
@@ -71,6 +72,25 @@ def _table(axis: Axes, rows: list[Row], settings: dict[str, str]) -> None:
     axis.set_ylim(len(settings) - 0.5, -0.5)
     for side in axis.spines.values():
         side.set_visible(False)
+
+
+def _value(rows: list[Row], setting: str, criterion: str) -> float | None:
+    """Return the mean over seeds that the criterion asks for; None where the model has not run."""
+    model, metric, *_ = CRITERIA[criterion]
+    own = [row[metric] for row in rows if row["arm"] == f"{model}__{setting}"]
+    return float(np.mean(own)) if own else None
+
+
+def _met(value: float, criterion: str) -> bool:
+    *_, bound, above = CRITERIA[criterion]
+    return value >= bound if above else value <= bound
+
+
+def _all_met(rows: list[Row], architecture: str, settings: dict[str, str]) -> int:
+    """Return how many settings meet every criterion."""
+    own = [row for row in rows if row["architecture"] == architecture]
+    values = [{criterion: _value(own, setting, criterion) for criterion in CRITERIA} for setting in settings]
+    return sum(all(v is not None and _met(v, criterion) for criterion, v in found.items()) for found in values)
 
 
 def _minutes(rows: list[Row]) -> float:

@@ -1,5 +1,6 @@
 """report.md: a report as a page."""
 
+import re
 from collections.abc import Sequence
 
 from memlab.report.report import Report, origins, seconds
@@ -36,6 +37,13 @@ _ALONG = (
     " stage, so an earlier point is not where a shorter stage would have ended."
 )
 
+# What the pictures beside figure.png show, by the beginnings of their names: their texts for screen readers.
+PICTURES = {
+    "figure_cost": "the same curves over tokens and over wall time",
+    "figure_claims": "the differences that the claims are about, along training",
+    "figure_places": "token accuracy by place in the chunk",
+}
+
 
 def markdown(report: Report, pictures: Sequence[str]) -> str:
     """Return the content of report.md; `pictures` are names of files beside it."""
@@ -65,9 +73,16 @@ def markdown(report: Report, pictures: Sequence[str]) -> str:
         "## Provenance" if report.rows else "",
         _table(_provenance(report)) if report.rows else "",
         "## Figures" if pictures else "",
-        "\n\n".join(f"![{report.experiment}]({picture})" for picture in pictures),
+        "\n\n".join(f"![{_spoken(report, picture, short)}]({picture})" for picture in pictures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _spoken(report: Report, picture: str, short: str) -> str:
+    """Return a picture's text for screen readers."""
+    kinds = (what for beginning, what in PICTURES.items() if picture.startswith(beginning))
+    what = next(kinds, short or str(report.expected.get("title", "")))
+    return re.sub(r"[\[\]]", "", f"{report.experiment}: {what}")
 
 
 def _provenance(report: Report) -> list[list[str]]:

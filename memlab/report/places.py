@@ -11,10 +11,14 @@ from memlab.report.plotting import WIDTH, Look, looks_of
 
 METRIC = "token_accuracy"
 HEIGHT = 2.8  # of a panel, in inches
+MOST = 12  # lines of a panel whose names have room beside it
 
 
 def places_figure(rows: list[Row], expected: Expected) -> Figure | None:
-    """Draw a panel per table of the objectives and architecture; None if no row has accuracies by place."""
+    """Draw a panel per table of the objectives and architecture.
+
+    None if no row has accuracies by place, or if a panel would have more lines than can be told apart.
+    """
     tables = sorted({table for row in rows for table in row.get("places", {})})
     panels = [
         (table, architecture) for table in tables for architecture in sorted({row["architecture"] for row in rows})
@@ -22,6 +26,8 @@ def places_figure(rows: list[Row], expected: Expected) -> Figure | None:
     if not panels:
         return None
     looks = looks_of(rows, expected)
+    if any(len(_arms(rows, table, architecture, looks)) > MOST for table, architecture in panels):
+        return None
     figure = Figure(figsize=(WIDTH, HEIGHT * len(panels) + 0.5), layout="constrained")
     for axis, (table, architecture) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         own = [row for row in rows if row["architecture"] == architecture and table in row.get("places", {})]
@@ -29,6 +35,11 @@ def places_figure(rows: list[Row], expected: Expected) -> Figure | None:
         axis.set_title(f"{architecture}, {table.replace('/', ' ')}" if table else architecture)
     figure.suptitle("Where in the chunk: accuracy by the token's place, means over seeds")
     return figure
+
+
+def _arms(rows: list[Row], table: str, architecture: str, looks: dict[str, Look]) -> set[str]:
+    own = (row for row in rows if row["architecture"] == architecture and table in row.get("places", {}))
+    return {row["arm"] for row in own if looks[row["arm"]].curve}
 
 
 def _panel(axis: Axes, rows: list[Row], table: str, looks: dict[str, Look]) -> None:

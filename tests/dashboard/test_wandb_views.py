@@ -92,9 +92,9 @@ def test_a_report_that_has_changed_is_read_again(runs_dir: Path) -> None:
 
 def test_committed_results_have_reports_too() -> None:
     texts = committed_texts()
-    results = [path.parent.parent.name for path in paths.experiments().glob("*/results/laptop.md")]
-    assert results and {*results} <= {*texts}
-    assert "# results/laptop.md" in texts["copy"] and "# results/longer.md" in texts["copy"]
+    results = [*paths.experiments().glob("*/results/*.md")]
+    assert {path.parent.parent.name for path in results} == {*texts} != set()
+    assert all(f"# results/{path.name}\n\n# " in texts[path.parent.parent.name] for path in results)
     assert not any("](figure" in text for text in texts.values()), "pictures lie beside the text"
 
 

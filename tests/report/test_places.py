@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memlab.report.collect import Point, collect
-from memlab.report.places import places_figure
+from memlab.report.places import MOST, places_figure
 from memlab.report.plotting import save_drawn
 from memlab.storage.files import read_json, write_json
 from tests.report.conftest import SCORE
@@ -52,3 +52,12 @@ def test_the_picture_has_a_panel_per_table_and_architecture(make_point: Callable
     assert not list(folder.iterdir())
     save_drawn(places_figure, rows, expected, folder / "figure_places.png")
     assert {path.suffix for path in folder.iterdir()} == {".png", ".svg", ".pdf"}
+
+
+def test_more_lines_than_can_be_told_apart_are_not_drawn(make_point: Callable[..., Point]) -> None:
+    arms: dict[str, dict[str, Any]] = {f"arm_{number}": {"label": f"arm {number}"} for number in range(MOST + 1)}
+    (row,) = collect([with_places(make_point("curriculum", 0.9), {"copy": PLACES})])
+    rows = [{**row, "arm": arm} for arm in arms]
+    assert places_figure(rows, {"arms": arms}) is None
+    arms["arm_0"]["curve"] = False
+    assert places_figure(rows, {"arms": arms}) is not None
