@@ -1,5 +1,6 @@
 """Causal softmax attention with rotary positions, as in Llama (shapes: see base.py)."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class CausalAttention(TokenMixer):
     def forward(self, x_RTD: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         rows, positions, width = x_RTD.shape
         asking = range(positions)[start:stop]
-        turns = self._turns(x_RTD, 0, positions)
+        turns = _turns(self.width, self.heads, self.theta, 0, positions, x_RTD.device)
         if len(asking) == positions:
             # The values apart: as a part of one tensor they would keep the unrotated queries and keys alive.
             for_query_key, for_value = self.query_key_value.weight.split((2 * width, width))
@@ -52,23 +53,32 @@ class CausalAttention(TokenMixer):
     def step(self, x_RtD: Tensor, state: Any) -> Tensor:
         """Compute queries of the new positions alone; the state keeps keys (rotated) and values."""
         rows, new, _ = x_RtD.shape
-        q, k, v = self.query_key_value(x_RtD).view(rows, new, 3, self.heads, -1).unbind(2)
         past = state["keys"].shape[1] if state else 0
-        turns = self._turns(x_RtD, past, past + new)
-        keys, values = extend(state, "keys", rotate(k, turns)), extend(state, "values", v)
+        qkv = self.query_key_value(x_RtD).view(rows, new, 3 * self.heads, -1)
+        turns = _turns_of_step(self.width, self.heads, self.theta, past, past + new, x_RtD.device)
+        q, k = rotate(qkv[:, :, : 2 * self.heads], turns).chunk(2, dim=2)
+        keys, values = extend(state, "keys", k), extend(state, "values", qkv[:, :, 2 * self.heads :])
         # In front of position 0 no mask is needed, which would grow with the square of the text.
         mask = {"attn_mask": _mask(range(past, past + new), past + new, x_RtD)} if past else {"is_causal": True}
-        return self.out(attention(rotate(q, turns), keys, values, **mask))
+        return self.out(attention(q, keys, values, **mask))
 
     def state_size(self, length: int) -> int:
         return 2 * length * self.width
 
-    def _turns(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """Return cosines and signed sines (2, T, D/H) of the angles at positions start..stop-1, in fp32."""
-        positions = torch.arange(start, stop, device=x.device, dtype=torch.float32)
-        pairs = torch.arange(0, self.width // self.heads, 2, device=x.device, dtype=torch.float32)
-        angles = positions[:, None] * self.theta ** (-pairs * self.heads / self.width)
-        return torch.stack((angles.cos().tile(2), torch.cat((-angles.sin(), angles.sin()), dim=1)))
+
+def _turns(width: int, heads: int, theta: float, start: int, stop: int, device: torch.device) -> Tensor:
+    """Return cosines and signed sines (2, T, D/H) of the angles at positions start..stop-1, in fp32."""
+    positions = torch.arange(start, stop, device=device, dtype=torch.float32)
+    pairs = torch.arange(0, width // heads, 2, device=device, dtype=torch.float32)
+    angles = positions[:, None] * theta ** (-pairs * heads / width)
+    return torch.stack((angles.cos().tile(2), torch.cat((-angles.sin(), angles.sin()), dim=1)))
+
+
+@lru_cache(maxsize=2)
+def _turns_of_step(width: int, heads: int, theta: float, start: int, stop: int, device: torch.device) -> Tensor:
+    """Keep the last turns: all layers of a step ask for the same."""
+    with torch.inference_mode(False), torch.no_grad():  # a tensor that later steps may use in any mode
+        return _turns(width, heads, theta, start, stop, device)
 
 
 def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Tensor:
@@ -83,7 +93,8 @@ def attention(q_RtHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor, **mask: Any) -> Te
 def rotate(x_RTHd: Tensor, turns_2Td: Tensor) -> Tensor:
     """Turn feature i and feature i + d/2 of every head as one complex number (the order of Llama's public weights)."""
     wide = x_RTHd if x_RTHd.dtype == torch.float64 else x_RTHd.float()
-    turned: Tensor = _Rotate.apply(wide, turns_2Td.to(wide.dtype))
+    turns_2Td = turns_2Td.to(wide.dtype)
+    turned: Tensor = _Rotate.apply(wide, turns_2Td) if torch.is_grad_enabled() else _turned(wide, turns_2Td, 1)
     return turned.to(x_RTHd.dtype)
 
 

@@ -23,7 +23,18 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x if x.dtype == torch.float64 else x.float()
-        return _Normalize.apply(wide, self.weight.to(wide.dtype), self.eps).to(x.dtype)
+        weight = self.weight.to(wide.dtype)
+        if not torch.is_grad_enabled():  # a step of decoding is small: starting the function would be half of it
+            return _normalized(wide, weight, _scale(wide, self.eps)).to(x.dtype)
+        return _Normalize.apply(wide, weight, self.eps).to(x.dtype)
+
+
+def _scale(x: Tensor, eps: float) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+
+
+def _normalized(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    return (x * scale).mul_(weight)
 
 
 class _Normalize(torch.autograd.Function):
@@ -34,9 +45,9 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        scale = _scale(x, eps)
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        return _normalized(x, weight, scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
