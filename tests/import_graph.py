@@ -18,7 +18,7 @@ FLOORS = (
     ("data",),
     ("config",),
     ("models",),
-    ("objectives",),
+    ("objectives", "pretrained"),
     ("measures",),
     ("training",),
     ("pool",),

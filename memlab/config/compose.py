@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from memlab.config import paths
 from memlab.config.explain import explain_hydra
 from memlab.config.overrides import file_name, is_neutral, key_of, line_of, parse, replacing_lists, shown
+from memlab.config.resolvers import register
 from memlab.config.stage import digest
 from memlab.errors import UserError
 
@@ -28,7 +29,8 @@ _TRAINED_WITH = ("precision", "batch_size", "accumulate", "clip", "train_windows
 SWEPT = {"architecture", "arm", "seed"}  # what an experiment sweeps
 KEYS = {
     *("architecture", "arm", "arms", "curriculum", "data", "dry_run", "encoder", "evaluation", "experiment", "logger"),
-    *("measurement", "objective", "optimizer", "runs_dir", "scale", "schedule", "seed", "tokenizer", "trainer"),
+    *("measurement", "objective", "optimizer", "pretrained", "runs_dir", "scale", "schedule", "seed", "tokenizer"),
+    "trainer",
 }
 ARM_GROUPS = {"encoder", "curriculum", "objective"}
 LONGEST_NAME = 80  # bytes of a report folder's name ahead of the digest; file systems take 255
@@ -115,10 +117,13 @@ def expand_arms(overrides: Sequence[str]) -> list[str]:
 @contextmanager
 def _hydra() -> Iterator[None]:
     """Let `compose` find conf/, and turn what is wrong with a command line into UserErrors."""
+    register()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(paths.conf())):
             yield
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UserError):  # of a resolver
+            raise error.__cause__ from None
         raise UserError(explain_hydra(error)) from None
     except ValueError as error:
         if isinstance(error, UserError) or "Config group override" not in str(error):

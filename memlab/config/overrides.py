@@ -17,7 +17,7 @@ _OF_HYDRA = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--reso
 _COMPLETION = ("--shell-completion", "-sc")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", *CONFIG_DIR)
 # Content, but a path, which no folder's name shows.
-PLACES = {"data.path", "evaluation.data.path", "encoder.run"}
+PLACES = {"data.path", "evaluation.data.path", "encoder.run", "pretrained.model"}
 # Overrides that change no number: a sweep that differs in these alone keeps its report's folder.
 _NEUTRAL = {"logger", "runs_dir", "dry_run", "experiment", "scale", "trainer"}
 _NEUTRAL_GROUPS = ("logger.", "hydra.", "hydra/", "trainer.")

@@ -179,7 +179,8 @@ def _encoder_of(config: Config, source: _Source) -> Config:
 
 def _require_encoder(config: Config, source: _Source | None) -> None:
     encoder = config["encoder"]
-    if encoder["freeze"] and source is None and not encoder["untrained"]:
+    pretrained = "weights" in (encoder["module"] or {})  # of files that others have trained
+    if encoder["freeze"] and source is None and not (encoder["untrained"] or pretrained):
         raise UserError(
             "encoder.freeze needs a trained encoder: take an option of encoder that has stages, or give the folder of a"
             " finished run, encoder.run=FOLDER; for random weights on purpose take encoder=untrained"

@@ -8,6 +8,7 @@ from memlab.data.bpe import BytePairEncoding
 from memlab.data.codec import TextCodec, Tokenizer, load_tokenizer
 from memlab.data.hub import Hub
 from memlab.data.prepare import Prepared, data_hash, held_out_hash, prepare, prepare_held_out
+from memlab.data.pretrained import PretrainedTokenizer
 from memlab.data.python_docs import PythonDocs
 from memlab.data.source import Document, Source
 from memlab.data.text_files import PythonSource, TextFiles
@@ -18,6 +19,7 @@ __all__ = [
     "Document",
     "Hub",
     "Prepared",
+    "PretrainedTokenizer",
     "PythonDocs",
     "PythonSource",
     "Source",

@@ -13,10 +13,12 @@ from memlab.models.ports import Decoder, Encoder
 class Autoencoder(LanguageModel):
     """Encoder -> memories (R, M, D) -> bridge -> decoder over L positions. Chunks are independent.
 
+    An encoder of another width gets one biased linear to the decoder's.
+
     The decoder never sees tokens, and its logits are scored at the same position (no shift).
     encoder: factory (vocab=, length=) -> Encoder. decoder: factory (vocab=, length=, reads_tokens=False) -> Decoder.
     bridge: factory (width=, length=, memories=) -> Module from (R, M, D) to (R, L, D).
-    Raises UserError when encoder and decoder differ in width, and for chunks of another length.
+    Raises UserError for chunks of another length.
     """
 
     can = frozenset({"regenerate"})
@@ -35,19 +37,19 @@ class Autoencoder(LanguageModel):
         super().__init__(vocab=vocab, chunks=1, length=length)
         self.encoder = encoder(vocab=vocab, length=length)
         self.decoder = decoder(vocab=vocab, length=length, reads_tokens=False)
+        self.projection: nn.Module = nn.Identity()
         if self.encoder.width != self.decoder.width:
-            raise UserError(
-                f"An autoencoder has one width: encoder {self.encoder.width}, decoder {self.decoder.width}."
-            )
+            self.projection = nn.Linear(self.encoder.width, self.decoder.width)
         self.memories = self.encoder.memories
         self.memory_floats = self.encoder.memory_floats
-        self.bridge = bridge(width=self.encoder.width, length=length, memories=self.memories)
+        self.bridge = bridge(width=self.decoder.width, length=length, memories=self.memories)
 
     def reads(self, scored: range) -> range:
         return scored
 
     def make_memories(self, chunks_RL: Tensor) -> Tensor:
-        return self.encoder(chunks_RL)
+        """Return memories (R, M, D) at the decoder's width."""
+        return self.projection(self.encoder(chunks_RL))
 
     def decode(self, memories_RMD: Tensor) -> Tensor:
         """Return what the head reads at the L positions of a chunk with these memories, (R, L, D)."""

@@ -5,7 +5,7 @@ from torch import Tensor
 from memlab.errors import UserError
 from memlab.objectives.base import Objective
 from memlab.objectives.layout import Draw, Layout
-from memlab.objectives.table import IGNORE, Table
+from memlab.objectives.table import IGNORE, Table, window_chunks
 
 
 class Autoencode(Objective):
@@ -29,4 +29,5 @@ class Autoencode(Objective):
     def tables(self, tokens_BT: Tensor, layout: Layout, draw: Draw | None = None) -> list[Table]:
         self._require_window(tokens_BT, layout)
         inputs = tokens_BT.view(-1, 1, layout.length)
-        return [Table(self.name, inputs, inputs.masked_fill(inputs == self.blank, IGNORE), range(1))]
+        labels = inputs.masked_fill(inputs == self.blank, IGNORE)
+        return [Table(self.name, inputs, labels, range(1), content=window_chunks(1))]

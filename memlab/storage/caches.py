@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from memlab.storage.pretrained import CACHE
+
 
 def keep_caches_in(runs_dir: Path) -> None:
     """Let libraries keep their caches in `runs_dir`/cache, in this process and in those that it starts.
@@ -25,5 +27,6 @@ def keep_caches_in(runs_dir: Path) -> None:
         default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface").expanduser()
         os.environ.setdefault("HF_TOKEN_PATH", str(default / "token"))
         folders["HF_HOME"] = "huggingface"
+    os.environ.setdefault(CACHE, str(cache))
     for name, folder in folders.items():
         os.environ.setdefault(name, str(cache / folder))

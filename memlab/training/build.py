@@ -25,6 +25,8 @@ def build_stage(stage: Stage) -> tuple[LanguageModel, Objective]:
         raise UserError(f"{stage.model['_target_']} is no model: derive it from memlab.models.LanguageModel")
     objective = build_objective(stage.objective, stage)
     model.freeze_encoder(stage.freeze_encoder)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("nothing of this model is trained: encoder and decoder are frozen, and both have one width")
     return model, objective
 
 

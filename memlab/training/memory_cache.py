@@ -13,14 +13,16 @@ from torch import Tensor
 
 from memlab.config.stage import Job
 from memlab.data.module import TrainBatches
-from memlab.models import LanguageModel, MemoryModel
+from memlab.models import Autoencoder, LanguageModel, MemoryModel
 from memlab.training.module import KnownMemories
+
+Cached = MemoryModel | Autoencoder  # models whose memories are their encoder's behind one projection
 
 
 def known_memories(job: Job, model: LanguageModel, batches: TrainBatches) -> KnownMemories | None:
     """Return what gives a training batch's memories from the cache; None where the encoder is trained or absent."""
     # A fresh token embedding is trained, so its memories change; a channel may draw noise at every step.
-    if job.stage.freeze_encoder is not True or not isinstance(model, MemoryModel) or model.encoder is None:
+    if job.stage.freeze_encoder is not True or not isinstance(model, Cached) or model.encoder is None:
         return None
     if job.stage.model["encoder"].get("channel") is not None:
         return None
@@ -40,7 +42,7 @@ class MemoryCache:
     match their CRC, as after a crash or before another machine has written them, are made again.
     """
 
-    def __init__(self, path: Path, model: MemoryModel, windows: int, chunks: int) -> None:
+    def __init__(self, path: Path, model: Cached, windows: int, chunks: int) -> None:
         assert model.encoder is not None
         self.model = model
         self.encoder = model.encoder
@@ -70,13 +72,17 @@ class MemoryCache:
         return [zlib.crc32(values) or 1 for values in self.values[windows]]  # 0: nothing there yet
 
 
-def digest_of(model: MemoryModel, more: Any) -> str:
-    """Return a name for what an encoder makes of a corpus: a hash of its weights and of `more`."""
+def digest_of(model: Cached, more: Any) -> str:
+    """Return a name for what an encoder makes of a corpus: a hash of its weights and of `more`.
+
+    more: names what the encoder has borrowed, whose weights are not read here.
+    """
     assert model.encoder is not None
     hash_ = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
     for name, tensor in model.encoder.state_dict().items():
-        hash_.update(name.encode())
-        hash_.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        if name not in model.encoder.borrowed:
+            hash_.update(name.encode())
+            hash_.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return hash_.hexdigest()[:12]
 
 

@@ -64,6 +64,7 @@ class StageModule(LightningModule):
         self.known_memories = known_memories
         self.gradient_norm: Tensor | None = None  # of the last step, before clipping; None where nothing is clipped
         self.generator = torch.Generator()  # of masks, which are drawn for the rows of all ranks
+        self.borrowed = {f"model.{name}" for name in model.state_dict().keys() - model.saved_names()}
 
     def training_step(self, tokens_BT: Tensor, _: int) -> dict[str, Any]:
         number = self.clock.batch
@@ -87,6 +88,15 @@ class StageModule(LightningModule):
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         schedule = LambdaLR(optimizer, lambda step: self.schedule(step, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in self.borrowed:
+            checkpoint["state_dict"].pop(name, None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.borrowed:
+            here = self.state_dict()
+            checkpoint["state_dict"] |= {name: here[name] for name in self.borrowed}
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -8,10 +8,12 @@
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,6 +22,7 @@ from memlab.config.stage import Stage
 from memlab.data import TextCodec
 from memlab.errors import UserError
 from memlab.storage.files import read_json, replacing, write_atomic, write_json
+from memlab.storage.pretrained import remember
 from memlab.storage.run_folder import RunFolder
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -45,6 +48,15 @@ def read_stage(folder: Path) -> tuple[Stage, str]:
     if not isinstance(fingerprint, str):
         raise UserError(f"{folder}: finished.json cannot be read; train that stage again")
     return stage, fingerprint
+
+
+def remember_pretrained(folder: Path) -> None:
+    """Let a pretrained model's files be looked for where the run in a folder had them, if it is one and says so."""
+    if is_run(folder):
+        with suppress(OSError, KeyError, TypeError, yaml.YAMLError):
+            place = Path(str(RunFolder.open(folder).read_config()["config"]["pretrained"]["model"])).expanduser()
+            if place.exists():
+                remember(place)
 
 
 def _read_exported(path: Path) -> tuple[Stage, str]:

@@ -10,7 +10,7 @@ import torch
 from memlab.config.instantiate import build
 from memlab.errors import UserError
 from memlab.models import LanguageModel
-from memlab.use.folder import WEIGHTS, read_codec, read_shapes, read_stage, read_weights
+from memlab.use.folder import WEIGHTS, read_codec, read_shapes, read_stage, read_weights, remember_pretrained
 from memlab.use.hub import HUB_ID, download
 from memlab.use.text_model import TextModel
 from memlab.use.trusted import require_trusted
@@ -34,6 +34,7 @@ def load(
     trust: packages of your own whose classes the config may name, such as ["mylab"]. Without it nothing of the folder
         is executed: the config may name memlab's models and torch.nn's modules alone, and no pickle is read.
     revision, token: of the Hub, see its documentation; None: the newest, and the token that you logged in with.
+    A model that is built on a pretrained one needs its files: see docs/pretrained.md.
     Raises UserError for a folder that is none of these, that is damaged, or whose files do not fit each other, and
     where the Hub does not give the model.
     """
@@ -44,6 +45,7 @@ def load(
     stage, fingerprint = read_stage(folder)
     require_trusted(stage.model, trust, str(folder))
     codec = read_codec(folder)
+    remember_pretrained(folder)
     with torch.device("meta"):  # shapes alone: a config of absurd sizes takes no memory
         shapes = _build(stage.model, folder)
     _require_fitting(shapes, folder / WEIGHTS)

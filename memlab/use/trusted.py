@@ -5,11 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from memlab import models, objectives
+from memlab import models, objectives, pretrained
 from memlab.config.instantiate import TARGET
 from memlab.errors import UserError
 
-OWN = {"memlab.models": models.__all__, "memlab.objectives": objectives.__all__}
+OWN = {
+    "memlab.models": models.__all__,
+    "memlab.objectives": objectives.__all__,
+    "memlab.pretrained": pretrained.__all__,
+}
 
 
 def require_trusted(spec: Any, trust: Collection[str], where: str) -> None:

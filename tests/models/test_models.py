@@ -73,9 +73,14 @@ def test_autoencoder_decodes_from_the_memories_alone(kind: str, repeat: bool) ->
     assert not [name for name, _ in model.named_parameters() if name.startswith("decoder.embedding")]
 
 
-def test_autoencoder_of_two_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match="one width: encoder 8, decoder 16"):
-        tiny.autoencoder("mixer", width=8)
+@torch.no_grad()
+def test_an_autoencoder_projects_the_memories_of_an_encoder_of_another_width() -> None:
+    model = tiny.autoencoder("mixer", width=8)
+    memories = model.encoder(INPUTS[:, 0])
+    assert memories.shape[2] == model.memory_floats == 8
+    expected = model.head(model.decode(model.projection(memories)))
+    torch.testing.assert_close(model(INPUTS[:, :1])[:, 0], expected)
+    assert not list(tiny.autoencoder("mixer").projection.parameters())
 
 
 @pytest.mark.parametrize("build", [tiny.causal_lm, tiny.autoencoder])
