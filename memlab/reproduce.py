@@ -34,6 +34,8 @@ EXPERIMENTS = (
     "robust_memories",
     "memory_vectors",
     "capacity_law",
+    "llm_information",
+    "pretrained_decoder",
     "throughput",
 )
 

@@ -22,7 +22,7 @@ LONGEST_LINE = 120
 README = ROOT / "README.md"
 # Groups of the table of docs/configs.md. The others are parts of these: bridge, model, stack, stage, tuned.
 GROUPS = {"architecture", "curriculum", "data", "encoder", "hydra/launcher", "logger", "measure", "objective"}
-GROUPS |= {"optimizer", "scale", "schedule", "tokenizer", "trainer"}
+GROUPS |= {"optimizer", "pretrained", "scale", "schedule", "tokenizer", "trainer"}
 SLOW = pytest.mark.slow  # tests/test_experiments.py runs the same experiments
 
 

@@ -21,8 +21,9 @@ from memlab.storage.run_folder import RunFolder
 #            token is scored. Rows that older versions committed have none.
 #   samples  the first SAMPLES rows of the last stage's samples.jsonl (memlab/storage/run_folder.py). Rows that older
 #            versions committed have none.
-#   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions", "curve"}],
-#            oldest first; of: encoder or decoder. Rows that older versions committed lack commit ... versions here.
+#   stages   [{"run", "name", "of", "steps", "tokens", "seconds", "commit", "dirty", "hardware", "versions",
+#            "peak_memory" in bytes, "curve"}], oldest first; of: encoder or decoder. Rows that older versions committed
+#            lack commit ... peak_memory here.
 # Rows of speeds have `rounds`, too (memlab/report/measured.py).
 # A decoder stage's curve holds its validations, {"steps": [...], "tokens": [...], "seconds": [...], metric: [...]}; a
 # metric has the row's name for it; steps, tokens and seconds count from the stage's own start. Numbers of curves have
@@ -118,6 +119,9 @@ def evaluated(run: RunFolder, evaluations: Sequence[Mapping[str, Any]]) -> Evalu
                     " objective@evaluation.objective= or the stage's own objective"
                 )
             metrics |= found
+        for place in content["windows"].keys() - content["metrics"].keys():  # a measure's own, such as alone
+            made_of = {key: content["settings"].get(key) for key in ("data", "window")}
+            windows[asked["prefix"] + place] = {**content["windows"][place], **made_of}
     return Evaluated(metrics, windows, places)
 
 
@@ -161,6 +165,7 @@ def _stage(folder: Path, of: str) -> dict[str, Any]:
         "dirty": provenance.get("dirty"),
         "hardware": _one_line(provenance.get("hardware")),
         "versions": _one_line(provenance.get("versions")),
+        "peak_memory": provenance.get("peak_memory"),
         "curve": _curve(run) if of == "decoder" else {},
     }
 

@@ -18,7 +18,7 @@ from memlab.processes.signals import signals
 from memlab.progress import Bars
 from memlab.storage.files import replacing, write_json
 from memlab.storage.lock import Lock
-from memlab.storage.provenance import commit, hardware, peak_memory, versions
+from memlab.storage.provenance import commit, forget_peak, hardware, peak_memory, versions
 from memlab.training.build import build_stage, layout_of, start_from
 from memlab.training.busy import MindOthers
 from memlab.training.callbacks import Metrics, ShowProgress
@@ -39,6 +39,7 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     Raises DivergedError, LockLostError, UserError; memlab.processes.signals.Stopped after a signal and a checkpoint.
     """
     stage, folder, settings, training = job.stage, job.folder, job.settings, job.stage.training
+    forget_peak()
     model, objective = build_stage(stage)
     if stage.start is not None:
         assert job.parent is not None
