@@ -76,6 +76,16 @@ def memlab(corpus: Path, environment: dict[str, str]) -> Command:
     return call
 
 
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that put tiny random models in the place of the scale's pretrained ones."""
+    from tests.pretrained.models import save_bert, save_llama
+
+    folder = tmp_path_factory.mktemp("models")
+    causal, bidirectional = save_llama(folder / "tiny-llama"), save_bert(folder / "tiny-bert")
+    return [f"scale.pretrained.causal={causal}", f"scale.pretrained.bidirectional={bidirectional}"]
+
+
 def write_corpus(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for i in range(60):

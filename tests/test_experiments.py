@@ -21,6 +21,7 @@ from tests.conftest import Command, smoke, wait_for
 from tests.pages import images
 
 SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
+PRETRAINED = ("llm_information", "pretrained_decoder")  # run on tiny random models here
 QUICK = (
     "copy_curriculum",
     "information_retention",
@@ -38,9 +39,10 @@ REPRODUCE = (sys.executable, "-c", f"import memlab.reproduce as m; m.EXPERIMENTS
     + [pytest.param(name, "mixer,transformer", marks=pytest.mark.slow) for name in EXPERIMENTS],
 )
 def test_an_experiment_runs_and_answers_its_claims(
-    experiment: str, architecture: str, memlab: Command, runs: Path
+    experiment: str, architecture: str, memlab: Command, runs: Path, tiny_models: list[str]
 ) -> None:
-    result = memlab(f"+experiment={experiment}", f"architecture={architecture}", runs=runs)
+    more = tiny_models if experiment in PRETRAINED else []
+    result = memlab(f"+experiment={experiment}", f"architecture={architecture}", *more, runs=runs)
     assert result.returncode == 0, result.stdout + result.stderr
     reports = runs.glob(f"reports/{experiment}/*/report.json")
     (report,) = (path for path in reports if ("transformer" in path.parent.name) == ("," in architecture))

@@ -1,6 +1,7 @@
 """Tokens that come back, over the length of the chunk, by the model whose vector is read."""
 
 from dataclasses import replace
+from math import log2
 from pathlib import Path
 from statistics import mean
 from textwrap import fill
@@ -46,15 +47,14 @@ def _figure(rows: list[Row], expected: Expected) -> Figure:
             if not there:
                 continue
             look = looks[f"{family}_{there[0]}"]
-            means = [mean(own[length]) for length in there]
-            axis.plot(there, means, "o-", color=look.colour, markersize=4, label=family)
-            for length in there:
-                axis.plot([length] * len(own[length]), own[length], ".", color=look.colour, alpha=0.4, markersize=3)
+            places, means = [log2(length) for length in there], [mean(own[length]) for length in there]
+            axis.plot(places, means, "o-", color=look.colour, markersize=4, label=family)
+            for place, length in zip(places, there, strict=True):
+                axis.plot([place] * len(own[length]), own[length], ".", color=look.colour, alpha=0.4, markersize=3)
             published = _published(expected, architecture, family)
             axis.plot(*published, "x:", color=look.colour, markersize=6, linewidth=0.8)
-            ends.append((float(there[-1]), means[-1], replace(look, short=family)))
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
+            ends.append((places[-1], means[-1], replace(look, short=family)))
+        axis.set_xticks([log2(length) for length in LENGTHS], [str(length) for length in LENGTHS])
         axis.set_ylim(bottom=0)
         axis.set_xlabel("tokens of the chunk (crosses: published, full size)")
         axis.set_ylabel("tokens right (%)")
@@ -69,14 +69,14 @@ def _values(rows: list[Row], architecture: str, arm: str) -> list[float]:
     return [shown(row[METRIC], METRIC) for row in own if row.get(METRIC) is not None]
 
 
-def _published(expected: Expected, architecture: str, family: str) -> tuple[list[int], list[float]]:
+def _published(expected: Expected, architecture: str, family: str) -> tuple[list[float], list[float]]:
     found = {
         entry["arm"]: shown(entry["value"], METRIC)
         for entry in expected["published"]
         if entry["metric"] == METRIC and entry["architecture"] == architecture
     }
     there = [length for length in LENGTHS if f"{family}_{length}" in found]
-    return there, [found[f"{family}_{length}"] for length in there]
+    return [log2(length) for length in there], [found[f"{family}_{length}"] for length in there]
 
 
 def _cost(row: Row) -> dict[str, float]:

@@ -22,7 +22,7 @@ def draw(rows: list[Row], expected: Expected, path: Path) -> None:
         expected,
         path,
         Panel("token_accuracy", "copying accuracy"),
-        Panel("alone/cross_entropy", "next token, decoder alone (nats)"),
+        Panel("alone/cross_entropy", "next token, decoder alone"),
     )
 
 

@@ -1,6 +1,7 @@
 """The tokenizer that a pretrained language model was trained with."""
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,12 @@ def of_gguf(files: Files) -> tuple[int, list[int]]:
     if noted is not None:
         about = json.loads(noted)
         return about["vocab"], about["special"]
+    return _read_gguf(files, files.sha256)
+
+
+@lru_cache(maxsize=8)
+def _read_gguf(files: Files, sha256: str) -> tuple[int, list[int]]:
+    """Read the same from the file, which takes seconds: once per process and content."""
     try:
         from gguf import GGUFReader
     except ImportError:

@@ -40,5 +40,6 @@ class Alone(Measure):
             found = measure(own)
             for values in found.metrics.values():
                 metrics |= {f"{self.name}/{name}": value for name, value in values.items()}
-            windows |= {self.name: of for of in found.windows.values()}
+            for of in found.windows.values():
+                windows[self.name] = of
         return Result(metrics={subject.table_names()[0]: metrics}, windows=windows)

@@ -59,7 +59,7 @@ def hardware() -> dict[str, Any]:
 
 
 def forget_peak() -> None:
-    """Let `peak_memory` begin anew: a process trains several stages. Where the system cannot do that, nothing happens."""
+    """Let `peak_memory` begin anew, as a process trains several stages; not every system can do that."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -19,7 +19,7 @@ CONF = paths.conf()
 MIXED = ("mixer_transformer", "transformer_mixer")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yaml"))
 # Groups whose options tests/training/test_trainer.py takes through training: here are the others.
-GROUPS = ("trainer", "data", "tokenizer", "debug", "channel", "hydra/launcher")
+GROUPS = ("trainer", "data", "tokenizer", "pretrained", "debug", "channel", "hydra/launcher")
 
 
 def with_architectures(names: list[str], always: str) -> list[Any]:
@@ -73,9 +73,9 @@ def test_every_scale_can_be_built_with_every_architecture(scale: str, architectu
 
 @pytest.mark.parametrize(("experiment", "architecture"), with_architectures(EXPERIMENTS, "causal_memory"))
 def test_every_experiment_can_be_built_with_every_architecture(
-    experiment: str, architecture: str, chains_of: Chains
+    experiment: str, architecture: str, chains_of: Chains, tiny_models: list[str]
 ) -> None:
-    for chain in chains_of(f"+experiment={experiment}", f"architecture={architecture}"):
+    for chain in chains_of(f"+experiment={experiment}", f"architecture={architecture}", *tiny_models):
         assert f"architecture={architecture}" in chain.label
         for job in chain.jobs:
             assert flops_per_step(job.stage) > 0
