@@ -1,5 +1,6 @@
 """A pretrained model as transformers builds it, from the files that a specification names."""
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from memlab.errors import UserError
 from memlab.pretrained.unpack import require_libraries, unpacked
-from memlab.storage.pretrained import CONFIG, GGUF, Files, locate
+from memlab.storage.pretrained import CONFIG, Files, locate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -56,7 +57,10 @@ def _config(files: Files, sha256: str, shapes_only: bool) -> Any:
     """Return a model's config, without dropout: what a stage computes then follows from its seed alone."""
     import transformers
 
-    if files.place.suffix == GGUF and shapes_only and not (files.unpacked / CONFIG).is_file():
+    content = files.read(CONFIG) if shapes_only else None
+    if content is not None:
+        values = json.loads(content)
+    elif shapes_only:
         values = _config_of_gguf(files, sha256)
     else:
         values = transformers.AutoConfig.from_pretrained(str(unpacked(files)), local_files_only=True).to_dict()
