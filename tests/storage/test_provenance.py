@@ -1,11 +1,13 @@
 """Whether results were made by committed code."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from memlab.storage import provenance
+from tests.conftest import ROOT
 
 
 def test_only_code_and_configs_make_a_checkout_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +24,15 @@ def test_only_code_and_configs_make_a_checkout_changed(tmp_path: Path, monkeypat
     assert head and changed is False
     (tmp_path / "memlab" / "new.py").write_text("")
     assert provenance.commit.__wrapped__() == (head, True)
+
+
+def test_a_stage_s_peak_memory_is_its_own() -> None:
+    """In a process that has used more before: memory that was given back does not count."""
+    code = (
+        "from memlab.storage.provenance import forget_peak, peak_memory\n"
+        "import torch\n"
+        "large = torch.ones(100_000_000); before = peak_memory(); del large\n"
+        "forget_peak(); print(before - peak_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) > 300_000_000
