@@ -57,7 +57,7 @@ lint: setup  ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-figures: $(VENV)/.installed  ## redraw all tables and figures, from finished runs or else the committed results (ARGS="scale=gpu")
+figures: setup  ## redraw all tables and figures, from finished runs or else the committed results (ARGS="scale=gpu")
 	$(BIN)/python -m memlab.report --all $(ARGS)
 
 pictures: setup  ## take the screenshots in docs/ again, of the committed results in a Chromium (root, Debian package)
