@@ -45,6 +45,7 @@ NEEDS = {
     "model=chunk_encoder": ("objective=retrieval",),
     "model=causal": ("objective=clm",),
     "model=oracle": ("objective=clm",),
+    "model=memory_pretrained": ("objective=copy", "tokenizer=pretrained"),
     "curriculum=none": ("encoder=frozen_autoencoder",),
     "bridge=": ("encoder=frozen_autoencoder",),
     "stack=transformer": ("architecture=transformer",),
@@ -72,11 +73,11 @@ def arguments(option: str) -> list[str]:
 
 
 @pytest.fixture
-def run(corpus: Path, runs: Path) -> Any:
+def run(corpus: Path, runs: Path, tiny_models: list[str]) -> Any:
     """run(*overrides): finish every stage of one point; return the jobs. All points share their first stages."""
 
     def finish(*overrides: str) -> list[Job]:
-        (config,) = compose_sweep([*smoke(corpus, runs), *TINY, *overrides]).configs
+        (config,) = compose_sweep([*smoke(corpus, runs), *TINY, *tiny_models, *overrides]).configs
         jobs = list(plan(config).jobs)
         run_chain(jobs, Workload())
         return jobs
