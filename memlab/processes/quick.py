@@ -1,15 +1,15 @@
-"""What takes long to import, and is not needed for it."""
+"""Import libraries without those of their parts that take long to load and that memlab does not use."""
 
 import sys
 from types import ModuleType
 
 
 def import_torchmetrics() -> None:
-    """Import torchmetrics without scipy.signal. To be called before anything else imports torchmetrics or Lightning.
+    """Import torchmetrics without scipy.signal. Call this before anything else imports torchmetrics or Lightning.
 
-    torchmetrics loads scipy.signal, for half a second, to give a name back to it that SciPy has dropped; a metric of
-    speech that memlab has no use for asks for that name. A stand-in takes the name, and goes: whoever needs
-    scipy.signal imports the real one.
+    Loading scipy.signal takes half a second. torchmetrics loads the module only to restore a function that SciPy has
+    removed, for a metric of speech. During the import an empty module stands in for scipy.signal; afterwards the empty
+    module is removed, and whoever imports scipy.signal gets the real one.
     """
     name = "scipy.signal"
     if name in sys.modules or "torchmetrics" in sys.modules:

@@ -19,10 +19,13 @@ def folder(*overrides: str) -> Path:
     return compose_sweep([CURRICULUM, "arm=no_memory", *overrides]).report_folder
 
 
+SCALES = "gpu laptop laptop_capacity laptop_llm_information laptop_oracle laptop_pretrained_decoder laptop_throughput"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("scale=huge", "gpu\n\tlaptop\n\tlaptop_capacity\n"),
+        ("scale=huge", "\n\t".join([*SCALES.split(), "paper\n"])),
         ("scale=null", "a group takes the name of an option"),
         ("scale.widht=3", "unknown key scale.widht. Did you mean width"),
         ("architecture.decoder.stack.widht=3", "unknown key architecture.decoder.stack.widht. Did you mean width"),

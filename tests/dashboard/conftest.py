@@ -126,7 +126,7 @@ def file_of(tmp_path: Path) -> Callable[[Any], str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, for `make test-page`: playwright does not bear what other tests do to their own process."""
+    """A headless Chromium, for `make test-page` alone: its tests share their processes with no others."""
     if "PAGE_TESTS" not in os.environ:
         pytest.skip("`make test-page` runs the tests in a browser, and installs the browser")
     from playwright.sync_api import sync_playwright
