@@ -135,7 +135,8 @@ def test_an_experiment_ends_with_its_report(tmp_path: Path, corpus: Path) -> Non
     command = [sys.executable, "-m", "memlab.run", *smoke(corpus, tmp_path), "+experiment=copy", *SLURM]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "claims" in result.stdout and list(tmp_path.glob("reports/copy/*/report.md"))
+    assert "copy, smoke: arms" in result.stdout, "the report's table"
+    assert list(tmp_path.glob("reports/copy/*/report.md"))
 
 
 def test_a_point_of_several_processes(start: Start, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
