@@ -47,16 +47,9 @@ def require_possible(sweep: Sweep, chains: Sequence[Chain]) -> None:
     from memlab.training.estimate import flops_per_step
 
     for job in jobs:
-        verify(
-            {
-                "logger": job.config["logger"],
-                "optimizer": job.stage.training["optimizer"],
-                "schedule": job.stage.training["schedule"],
-                "model": job.stage.model,
-                "objective": job.stage.objective,
-                "measures": job.config["evaluation"]["measures"],
-            }
-        )
+        training = {key: job.stage.training[key] for key in ("optimizer", "schedule")}
+        verify({"logger": job.config["logger"], "measures": job.config["evaluation"]["measures"], **training})
+        verify({"model": job.stage.model, "objective": job.stage.objective})
         flops_per_step(job.stage)
         require_trainable(job)
     if sweep.measures:

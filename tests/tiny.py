@@ -15,7 +15,6 @@ from memlab.models import (
     LanguageModel,
     MaskedMixing,
     MemoryModel,
-    OracleMemoryModel,
     RecurrentMemoryModel,
     RepeatBridge,
     RMSNorm,
@@ -25,6 +24,7 @@ from memlab.models import (
     SwiGLU,
     UnrollBridge,
 )
+from memlab.studies.oracle import OracleMemoryModel
 
 KINDS = ("mixer", "transformer")
 STACKS = (*KINDS, "hybrid")  # the hybrid: a mixer's and a transformer's token mixing by turns

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     from memlab.bench.measure import measure
     from memlab.processes.cpu import prepare_cpu
     from memlab.storage.files import write_json
-    from memlab.storage.provenance import commit, hardware, versions
+    from memlab.storage.provenance import hardware, origin
 
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: --device cuda: there is no GPU here, use --device cpu")
@@ -42,9 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     how = {"device": options.device, "autocast": options.precision == "bf16", "compile": options.compile}
     chosen = all_cases(sizes, options.architecture, options.objective, options.encoder)
     cases = [replace(case, **how) for case in chosen]
-    code, dirty = commit()
     threads = torch.get_num_threads()
-    where = {"commit": code, "dirty": dirty, "versions": versions(), "hardware": hardware(), "threads": threads}
+    where = {**origin(), "threads": threads}
     rows: list[dict[str, Any]] = []
     with Bars() as bars:
         bar = bars.bar("bench", len(cases) * len(options.phase) * options.repetitions)
@@ -62,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
                 write_json(options.json, [{**row, **where} for row in rows])
     console.print(_table(rows, options))
     machine = ", ".join(f"{name} {value}" for name, value in hardware().items())
-    console.print(f"{machine}, {threads} threads, commit {code}{' (changed)' if dirty else ''}", markup=False)
+    changed = " (changed)" if where["dirty"] else ""
+    console.print(f"{machine}, {threads} threads, commit {where['commit']}{changed}", markup=False)
     if options.json:
         console.print(f"rows: {options.json}", markup=False)
 

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from memlab.processes.machine import cores
 from memlab.progress import Bars, console
-from memlab.storage.provenance import commit, hardware, versions
+from memlab.storage.provenance import hardware, origin
 
 ARMS = ("no_memory", "trainable", "direct_copy", "blank_copy")
 SWEEP = ["+experiment=copy_curriculum", f"arm={','.join(ARMS)}", "logger=none"]
@@ -65,8 +65,7 @@ def main() -> None:
                 bar.update(bar.done + 1, name)
     _print(seconds)
     if options.json is not None:
-        code, dirty = commit()
-        where = {"commit": code, "dirty": dirty, "versions": versions(), "hardware": hardware()}
+        where = origin()
         options.json.write_text(json.dumps({**where, "command": base, "seconds": seconds}, indent=2) + "\n")
 
 

@@ -5,12 +5,8 @@ from memlab.processes.quick import import_torchmetrics
 
 import_torchmetrics()
 
-from memlab.measures.base import Measure, Result, Subject
-from memlab.measures.capacity import Capacity
-from memlab.measures.greedy import Greedy
-from memlab.measures.optimum import Optimum
-from memlab.measures.robustness import Robustness
-from memlab.measures.samples import Samples
-from memlab.measures.score import Score
-
-__all__ = ["Capacity", "Greedy", "Measure", "Optimum", "Result", "Robustness", "Samples", "Score", "Subject"]
+from memlab.measures.base import Measure as Measure, Result as Result, Subject as Subject
+from memlab.measures.capacity import Capacity as Capacity
+from memlab.measures.greedy import Greedy as Greedy
+from memlab.measures.samples import Samples as Samples
+from memlab.measures.score import Score as Score

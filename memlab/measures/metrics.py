@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from memlab.errors import UserError
+
+TABLE_METRICS = ("token_accuracy", "cross_entropy", "entropy_ratio")  # in the order in which they are shown
 
 
 class _Ratio(Metric):
@@ -78,17 +80,13 @@ class BitsPerByte(_Ratio):
         self._add(loss.double().sum() / math.log(2) + stored_bits, byte_count)
 
 
-class Capacity(Metric):
+class Capacity(_Ratio):
     """What a chunk's memory holds beside what the chunk holds: compression in tokens and in bits.
 
     memory_floats, bits_per_float: of the memory stored per chunk; chunk_length: tokens it stands for; vectors: M.
     compute() -> memory_floats, memory_bits, tokens_per_vector = L / M, text_bits per chunk, and
     bit_compression = text_bits / memory_bits: below 1 the memory is larger than the text it replaces.
     """
-
-    full_state_update = False
-    byte_count: Tensor
-    token_count: Tensor
 
     def __init__(
         self, *, memory_floats: int, chunk_length: int, vectors: int = 1, bits_per_float: int = 32, **kwargs: Any
@@ -98,15 +96,12 @@ class Capacity(Metric):
         self.chunk_length = chunk_length
         self.vectors = vectors
         self.bits_per_float = bits_per_float
-        for name in ("byte_count", "token_count"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, byte_count: Tensor, count: Tensor) -> None:
-        self.byte_count += byte_count.double().sum()
-        self.token_count += count.double().sum()
+        self._add(byte_count, count)
 
-    def compute(self) -> dict[str, float]:
-        text_bits = 8 * self.chunk_length * (self.byte_count / self.token_count).item()
+    def compute(self) -> Any:
+        text_bits = 8 * self.chunk_length * super().compute().item()
         memory_bits = self.memory_floats * self.bits_per_float
         return {
             "memory_floats": self.memory_floats,
@@ -117,39 +112,28 @@ class Capacity(Metric):
         }
 
 
-class TableMetrics(nn.Module):
-    """The metrics of one token table, by name; what they have summed is part of the state dict."""
+class TableMetrics(MetricCollection):
+    """The metrics of one token table by name; what they have summed is part of the state dict.
+
+    Each takes its part of update(loss=, correct=, count=).
+    """
 
     def __init__(self, vocab: int, **options: Any) -> None:
         """options: of every torchmetrics Metric, such as sync_on_compute."""
-        super().__init__()
-        self.token_accuracy = TokenAccuracy(**options)
-        self.cross_entropy = CrossEntropy(**options)
-        self.entropy_ratio = EntropyRatio(vocab, **options)
-        for metric in self._metrics().values():
-            metric.persistent(True)
-
-    def update(self, loss: Tensor, correct: Tensor, count: Tensor) -> None:
-        self.token_accuracy.update(correct, count)
-        self.cross_entropy.update(loss, count)
-        self.entropy_ratio.update(loss, count)
+        metrics = TokenAccuracy(**options), CrossEntropy(**options), EntropyRatio(vocab, **options)
+        super().__init__(dict(zip(TABLE_METRICS, metrics, strict=True)), compute_groups=False)
+        self.persistent(True)
 
     def compute(self) -> dict[str, float]:
-        return {name: metric.compute().item() for name, metric in self._metrics().items()}
-
-    def reset(self) -> None:
-        for metric in self._metrics().values():
-            metric.reset()
+        found = super().compute()
+        return {name: found[name].item() for name in TABLE_METRICS}
 
     def summed_state_dict(self) -> dict[str, Any]:
         """The state dict with the sums of all ranks, on each of them."""
         with ExitStack() as stack:
-            for metric in self._metrics().values():
+            for metric in self.values():
                 stack.enter_context(metric.sync_context())
             return {name: value.clone() for name, value in self.state_dict().items()}
-
-    def _metrics(self) -> dict[str, Metric]:
-        return {name: metric for name, metric in self.named_children() if isinstance(metric, Metric)}
 
 
 def chance_cross_entropy(vocab: int) -> float:

@@ -1,9 +1,11 @@
 """Held-out texts beside what the model regenerates from them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from memlab.data.pieces import RIGHT, pieces
+from memlab.data.pieces import RIGHT, Piece, pieces
 from memlab.measures.base import Measure, Result, Subject
 from memlab.objectives import IGNORE
 
@@ -27,19 +29,16 @@ class Samples(Measure):
                 {
                     "text": subject.text.decode(text),
                     "regenerated": subject.text.decode(guess),
-                    "parts": [
-                        {
-                            "right": piece.mark == RIGHT,
-                            "tokens": piece.tokens,
-                            "text": piece.text,
-                            "regenerated": piece.returned,
-                        }
-                        for piece in pieces(subject.text.decode, text, guess)
-                    ],
+                    "parts": [_part(piece) for piece in pieces(subject.text.decode, text, guess)],
                 }
                 for text, guess in zip(texts_BT.tolist(), regenerated_BT.tolist(), strict=True)
             ]
         return Result(samples=samples)
+
+
+def _part(piece: Piece) -> dict[str, Any]:
+    same = {"tokens": piece.tokens, "text": piece.text, "regenerated": piece.returned}
+    return {"right": piece.mark == RIGHT, **same}
 
 
 def reconstructions(subject: Subject, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ from torch import Tensor
 from memlab.measures.base import Measure, Result, Subject
 from memlab.measures.metrics import BitsPerByte, TableMetrics
 
+COUNTED = ("loss", "correct", "count")  # nats, right tokens and tokens
+
 
 class Score(Measure):
     """Cross-entropy (nats), token accuracy and entropy ratio; bits per byte where the scored tokens are text.
@@ -25,12 +27,8 @@ class Score(Measure):
             _, of_batch = subject.objective.losses(subject.model, tokens_BT, subject.layout)
             for table in subject.objective.tables(tokens_BT, subject.layout):
                 scored = of_batch[table.name]
-                values = {
-                    "loss": scored.loss_R,
-                    "correct": scored.correct_R,
-                    "count": scored.count_R,
-                    "bytes": subject.scored_bytes(table.labels_BCL),
-                }
+                values = dict(zip(COUNTED, (scored.loss_R, scored.correct_R, scored.count_R), strict=True))
+                values["bytes"] = subject.scored_bytes(table.labels_BCL)
                 if scored.by_place_3L is not None:
                     before = by_place.get(table.name, 0)
                     by_place[table.name] = before + scored.by_place_3L.cpu().double()
@@ -40,25 +38,15 @@ class Score(Measure):
         joined = {table: {name: torch.cat(parts) for name, parts in of.items()} for table, of in sums.items()}
         return Result(
             metrics={table: _metrics(of, subject) for table, of in joined.items()},
-            windows={
-                table: {
-                    "loss": of["loss"].double().tolist(),
-                    "correct": of["correct"].tolist(),
-                    "count": of["count"].tolist(),
-                }
-                for table, of in joined.items()
-            },
-            places={
-                table: dict(zip(("loss", "correct", "count"), of_3L.tolist(), strict=True))
-                for table, of_3L in by_place.items()
-            },
+            windows={table: {name: of[name].tolist() for name in COUNTED} for table, of in joined.items()},
+            places={table: dict(zip(COUNTED, of_3L.tolist(), strict=True)) for table, of_3L in by_place.items()},
         )
 
 
 def _metrics(sums: dict[str, Tensor], subject: Subject) -> dict[str, Any]:
     alone: dict[str, Any] = {"sync_on_compute": False}  # other ranks, if there are any, do not measure
     table = TableMetrics(subject.model.vocab, **alone)
-    table.update(sums["loss"], sums["correct"], sums["count"])
+    table.update(**{name: sums[name] for name in COUNTED})
     values: dict[str, Any] = table.compute()
     if not sums["bytes"].any():
         return values  # what is scored is not text

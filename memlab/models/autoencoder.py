@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.base import chunks_at
+from memlab.models.base import chunks_at, match_widths
 from memlab.models.language_model import LanguageModel
 from memlab.models.ports import Decoder, Encoder
 
@@ -37,9 +37,7 @@ class Autoencoder(LanguageModel):
         super().__init__(vocab=vocab, chunks=1, length=length)
         self.encoder = encoder(vocab=vocab, length=length)
         self.decoder = decoder(vocab=vocab, length=length, reads_tokens=False)
-        self.projection: nn.Module = nn.Identity()
-        if self.encoder.width != self.decoder.width:
-            self.projection = nn.Linear(self.encoder.width, self.decoder.width)
+        self.projection = match_widths(self.encoder.width, self.decoder.width)
         self.memories = self.encoder.memories
         self.memory_floats = self.encoder.memory_floats
         self.bridge = bridge(width=self.decoder.width, length=length, memories=self.memories)

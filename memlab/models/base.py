@@ -22,6 +22,11 @@ def chunks_at(inputs_BCL: Tensor, chosen: range) -> Tensor:
     return inputs_BCL[:, chosen.start : chosen.stop]
 
 
+def match_widths(given: int, wanted: int) -> nn.Module:
+    """Return one biased linear from a width to another, and nothing where they are equal."""
+    return nn.Identity() if given == wanted else nn.Linear(given, wanted)
+
+
 def make_embedding(vocab: int, width: int, std: float) -> nn.Embedding:
     """Return a token embedding (V, D) drawn from N(0, std^2)."""
     embedding = nn.Embedding(vocab, width)

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from memlab.errors import UserError
 from memlab.models.base import require_positive
-from memlab.models.channel import FLOAT_BITS
-from memlab.models.ports import Decoder, Encoder
+from memlab.models.ports import FLOAT_BITS, Decoder, Encoder
 
 
 class LanguageModel(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.base import chunks_at, require_positive
+from memlab.models.base import chunks_at, match_widths, require_positive
 from memlab.models.language_model import LanguageModel, split_by_chunk
 from memlab.models.ports import Decoder, Encoder, make_encoder
 
@@ -72,8 +72,7 @@ class MemoryModel(LanguageModel):
         if encoder is not None:
             self.encoder = make_encoder(encoder, vocab=vocab, length=length, memories=memories)
             self.memory_floats = self.encoder.memory_floats
-            if self.encoder.width != self.decoder.width:
-                self.projection = nn.Linear(self.encoder.width, self.decoder.width)
+            self.projection = match_widths(self.encoder.width, self.decoder.width)
 
     def reads(self, scored: range) -> range:
         return range(0) if self.encoder is None else range(scored.stop - 1)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.channel import FLOAT_BITS
 from memlab.models.token_mixer import StepByStep
+
+FLOAT_BITS = 32  # what storing a float takes, where nothing says otherwise
 
 
 class Encoder(nn.Module):

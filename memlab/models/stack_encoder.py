@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from memlab.errors import UserError
 from memlab.models.base import make_embedding, require_positive
-from memlab.models.channel import FLOAT_BITS
-from memlab.models.ports import Encoder
+from memlab.models.ports import FLOAT_BITS, Encoder
 from memlab.models.stack import Stack
 
 

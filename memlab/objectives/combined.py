@@ -1,5 +1,7 @@
 """Next-token prediction and copying together."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -45,16 +47,5 @@ class Combined(Objective):
             second, content = torch.full_like(first, self.blank), (BLANKS,) * (layout.chunks // 2)
         share = self.copy_weight
         clm = Table("clm", inputs, labels, range(layout.chunks), 1 - share, window_chunks(layout.chunks))
-        return [
-            clm,
-            copy_table(
-                "copy",
-                first,
-                second,
-                layout,
-                content,
-                padding=self.blank,
-                delimiter=self.delimiter,
-                weight=share,
-            ),
-        ]
+        copied = copy_table("copy", first, second, layout, content, padding=self.blank, delimiter=self.delimiter)
+        return [clm, replace(copied, weight=share)]

@@ -66,7 +66,6 @@ def copy_table(
     *,
     padding: int,
     delimiter: int | None = None,
-    weight: float = 1.0,
 ) -> Table:
     """Read `first` then `second`, and score the first half's tokens at the second half's places.
 
@@ -83,4 +82,4 @@ def copy_table(
         content = ("#", *content[1:])
     scored = range(layout.chunks // 2, layout.chunks)
     whole = (*window_chunks(layout.chunks // 2), *content)
-    return Table(name, inputs.view(shape), labels.view(shape), scored, weight, whole)
+    return Table(name, inputs.view(shape), labels.view(shape), scored, content=whole)

@@ -33,6 +33,12 @@ def commit() -> tuple[str | None, bool | None]:
     return git[0].strip(), bool(git[1].strip())
 
 
+def origin() -> dict[str, Any]:
+    """Return commit, dirty, versions and hardware, as every file of numbers holds them."""
+    code, dirty = commit()
+    return {"commit": code, "dirty": dirty, "versions": versions(), "hardware": hardware()}
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the installed packages that can change a result."""
     found = {"python": platform.python_version()}

@@ -117,7 +117,7 @@ class Metrics(Callback):
 
     def _add(self, tables: dict[str, TableMetrics], sums: dict[str, Sums], module: LightningModule) -> None:
         for name, table in sums.items():
-            self._table(tables, name, module).update(table.loss_R, table.correct_R, table.count_R)
+            self._table(tables, name, module).update(loss=table.loss_R, correct=table.correct_R, count=table.count_R)
             if table.by_place_3L is not None and name not in self.places:
                 self.places[name] = Places(table.by_place_3L.shape[1]).to(module.device)
 

@@ -10,7 +10,7 @@ from memlab.config.instantiate import build
 from memlab.config.stage import Evaluation, Job
 from memlab.data import Prepared, prepare_held_out
 from memlab.data.module import Windows
-from memlab.measures import Measure, Subject
+from memlab.measures import Result, Subject
 from memlab.models import LanguageModel
 from memlab.training.build import build_objective, build_stage, layout_of, load_weights
 from memlab.training.stage import prepared_of
@@ -35,7 +35,7 @@ def evaluate(job: Job) -> None:
     with torch.inference_mode(), fabric.autocast():
         for evaluation in missing:
             subject = _subject(job, evaluation, model, fabric.device)
-            result = make_measure(evaluation)(subject)
+            result: Result = build(evaluation.settings["measure"])(subject)
             if result.samples and evaluation.own_text and evaluation.own_objective:
                 job.folder.write_samples(result.samples)
             # Every table is named, so that a reader sees whether the objective has several.
@@ -47,14 +47,9 @@ def evaluate(job: Job) -> None:
 def require_measurable(job: Job) -> None:
     """Raise UserError if a text to measure on is not to be had or too short, or an objective does not fit the model."""
     for evaluation in job.evaluations:
-        make_measure(evaluation)
+        build(evaluation.settings["measure"])
         window = build_objective(evaluation.settings["objective"], job.stage).window(layout_of(job.stage))
         Windows.of(_text(job, evaluation), "val", window).require(1, "held-out")
-
-
-def make_measure(evaluation: Evaluation) -> Measure:
-    measure: Measure = build(evaluation.settings["measure"])
-    return measure
 
 
 def _subject(job: Job, evaluation: Evaluation, model: LanguageModel, device: torch.device) -> Subject:

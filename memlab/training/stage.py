@@ -18,7 +18,7 @@ from memlab.processes.signals import signals
 from memlab.progress import Bars
 from memlab.storage.files import replacing, write_json
 from memlab.storage.lock import Lock
-from memlab.storage.provenance import commit, forget_peak, hardware, peak_memory, versions
+from memlab.storage.provenance import forget_peak, origin, peak_memory
 from memlab.training.build import build_stage, layout_of, start_from
 from memlab.training.busy import MindOthers
 from memlab.training.callbacks import Metrics, ShowProgress
@@ -58,8 +58,8 @@ def train_stage(job: Job, loggers: Loggers, lock: Lock | None, workload: Workloa
     module = _module(job, model, objective, data)
     speed_up(model, settings)
     flops = flops_per_step(stage)
-    tokens_per_step, clip = _tokens_per_step(job, objective), training["clip"]
-    metrics = Metrics(folder, settings["log_every"], prepared.vocab, tokens_per_step, loggers.log, clip)
+    tokens_per_step = training["batch_size"] * training["accumulate"] * objective.window(layout_of(stage))
+    metrics = Metrics(folder, settings["log_every"], prepared.vocab, tokens_per_step, loggers.log, training["clip"])
     texts = Reconstructions(folder, prepared, training["steps"], loggers.log_reconstructions)
     guard = StopAtDivergence(folder, data.train_set, module.clock, settings["log_every"], settings["max_loss"])
     checkpoints = Checkpoints(folder, settings["checkpoint_every"], guard, module.clock, lock)
@@ -122,12 +122,6 @@ def _module(job: Job, model: LanguageModel, objective: Objective, data: WindowDa
     )
 
 
-def _tokens_per_step(job: Job, objective: Objective) -> int:
-    """Return the tokens of data that all ranks together read in an optimizer step."""
-    training = job.stage.training
-    return int(training["batch_size"] * training["accumulate"] * objective.window(layout_of(job.stage)))
-
-
 def _save(state: dict[str, Any], own: set[str], path: Path) -> None:
     """Write the weights of a LightningModule's state dict that are the model's own. The file is whole or not there."""
     weights = {name.removeprefix("model."): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -142,14 +136,10 @@ def _save(state: dict[str, Any], own: set[str], path: Path) -> None:
 
 def _write_provenance(job: Job, metrics: Metrics, flops_per_step: float) -> None:
     steps = job.stage.training["steps"]
-    code, dirty = commit()
     write_json(
         job.folder.provenance,
         {
-            "commit": code,
-            "dirty": dirty,
-            "versions": versions(),
-            "hardware": hardware(),
+            **origin(),
             "threads": torch.get_num_threads(),
             "seed": job.stage.training["seed"],
             "steps": steps,

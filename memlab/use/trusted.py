@@ -10,9 +10,12 @@ from memlab.config.instantiate import TARGET
 from memlab.errors import UserError
 
 OWN = {
-    "memlab.models": models.__all__,
-    "memlab.objectives": objectives.__all__,
-    "memlab.pretrained": pretrained.__all__,
+    **{
+        room.__name__: [name for name, value in vars(room).items() if isinstance(value, type)]
+        for room in (models, objectives, pretrained)
+    },
+    "memlab.studies.channel": ["GaussianNoise", "Quantise"],
+    "memlab.studies.oracle": ["OracleMemoryModel"],
 }
 
 

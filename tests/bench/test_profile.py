@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from memlab.bench import sweep
-from memlab.bench.__main__ import main as bench
-from memlab.bench.__main__ import sizes_of
+from memlab.bench.__main__ import main as bench, sizes_of
 from memlab.bench.profile import OBJECTIVES, kind_of, measured
 from memlab.config import paths
 from memlab.config.compose import compose_sweep

@@ -11,8 +11,15 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from memlab.data import BytePairEncoding, Prepared, data_hash, held_out_hash, load_tokenizer, prepare
-from memlab.data import text_files as files_module
+from memlab.data import (
+    BytePairEncoding,
+    Prepared,
+    data_hash,
+    held_out_hash,
+    load_tokenizer,
+    prepare,
+    text_files as files_module,
+)
 from memlab.errors import UserError
 from tests.data.texts import BPE, made, text_files, whole_text
 

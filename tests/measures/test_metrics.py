@@ -66,10 +66,10 @@ def test_capacity_in_tokens_and_in_bits() -> None:
 
 def test_table_metrics_survive_a_checkpoint() -> None:
     one = TableMetrics(300)
-    one.update(torch.tensor([3.0]), torch.tensor([1.0]), torch.tensor([2.0]))
+    one.update(loss=torch.tensor([3.0]), correct=torch.tensor([1.0]), count=torch.tensor([2.0]))
     two = TableMetrics(300)
     two.load_state_dict(one.state_dict())
     for metrics in (one, two):
-        metrics.update(torch.tensor([1.0]), torch.tensor([1.0]), torch.tensor([2.0]))
+        metrics.update(loss=torch.tensor([1.0]), correct=torch.tensor([1.0]), count=torch.tensor([2.0]))
     assert one.compute() == two.compute()
     assert one.compute()["cross_entropy"] == 1

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from memlab.models import Quantise, StackEncoder
+from memlab.models import StackEncoder
+from memlab.studies.channel import Quantise
 from tests import tiny
 
 TOKENS = torch.arange(2 * tiny.LENGTH).view(2, -1)

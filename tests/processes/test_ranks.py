@@ -127,7 +127,7 @@ ranks.join(on_gpu=False)
 first = ranks.is_first()
 own = (3, 8) if first else (1, 2)  # tokens that are right, of how many: 4 of 10, and not the mean of 3/8 and 1/2
 metrics = TableMetrics(300)
-metrics.update(torch.tensor([own[0] / 2.0]), torch.tensor([own[0]]), torch.tensor([own[1]]))
+metrics.update(loss=torch.tensor([own[0] / 2.0]), correct=torch.tensor([own[0]]), count=torch.tensor([own[1]]))
 values = metrics.compute()
 agreed = ranks.agreed("of rank 0" if first else "of rank 1")
 largest = ranks.largest(1 if first else 7)

@@ -11,7 +11,7 @@ from memlab.errors import explain
 from memlab.storage.files import write_atomic
 from memlab.storage.run_folder import RunFolder
 from memlab.training.checkpoint import SealedCheckpointIO, newest_checkpoint
-from memlab.training.trainer import ShardedStrategy
+from memlab.training.sharded import ShardedStrategy
 
 
 def folder_with(tmp_path: Path, *steps: int) -> RunFolder:

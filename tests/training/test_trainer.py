@@ -22,7 +22,8 @@ from memlab.training.build import build_stage
 from memlab.training.chain import run_chain
 from memlab.training.checkpoint import SealedCheckpointIO
 from memlab.training.estimate import Workload
-from memlab.training.trainer import ShardedStrategy, make_trainer
+from memlab.training.sharded import ShardedStrategy
+from memlab.training.trainer import make_trainer
 from tests.conftest import smoke
 from tests.training.chains import Killed, before_batch, kill, rows
 
@@ -169,7 +170,7 @@ if "RANK" not in os.environ:
     sys.exit(run_ranks([sys.executable, "-c", os.environ["SCRIPT"], *sys.argv[1:]], 2))
 import torch
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
-from memlab.training.trainer import ShardedStrategy
+from memlab.training.sharded import ShardedStrategy
 
 def on_cpu(self, *arguments, **options):
     original(self, *arguments, **{**options, "device_id": torch.device("cpu")})

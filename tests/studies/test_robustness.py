@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.measures import Robustness
 from memlab.models import LanguageModel
 from memlab.models.ports import Encoder
 from memlab.objectives import Autoencode, Copy, Layout
+from memlab.studies.robustness import Robustness, _noise
 from tests import tiny
 from tests.measures.test_measures import IDS, LAYOUT, Next, subject
 
@@ -79,8 +79,6 @@ def test_noise_is_relative_and_the_same_every_time() -> None:
 
 
 def test_noise_has_the_size_that_is_asked_for() -> None:
-    from memlab.measures.robustness import _noise
-
     memories = torch.tensor([[[3.0, 4.0] * 500]]).repeat(50, 1, 1)
     drawn = _noise(0.5)(memories) - memories
     assert drawn.std().item() == pytest.approx(0.5 * 12.5**0.5, rel=0.02) and abs(drawn.mean().item()) < 0.05

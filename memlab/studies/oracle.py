@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.models.base import chunks_at, require_positive
+from memlab.models.base import chunks_at, match_widths, require_positive
 from memlab.models.language_model import LanguageModel, split_by_chunk
 from memlab.models.ports import Decoder, Encoder, make_encoder
 
@@ -70,9 +70,7 @@ class OracleMemoryModel(LanguageModel):
         given = width if way == "token" else memories * width
         if way == "features":
             self.joined = nn.Linear(given + self.decoder.width, self.decoder.width)
-        self.projection: nn.Module = (
-            nn.Identity() if way == "features" or given == self.decoder.width else nn.Linear(given, self.decoder.width)
-        )
+        self.projection = nn.Identity() if way == "features" else match_widths(given, self.decoder.width)
 
     def reads(self, scored: range) -> range:
         return range(0) if self.encoder is None else scored

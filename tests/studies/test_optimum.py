@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
-from memlab.measures import Optimum, Result, Subject
-from memlab.models import Encoder, LanguageModel, Quantise
+from memlab.measures import Result, Subject
+from memlab.models import Encoder, LanguageModel
 from memlab.objectives import Autoencode, Layout, Retrieval
+from memlab.studies.channel import Quantise
+from memlab.studies.optimum import Optimum
 from tests import tiny
 from tests.measures.test_measures import IDS, Next, subject
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from memlab.errors import UserError
-from memlab.models import OracleMemoryModel
-from memlab.models.oracle import WAYS
+from memlab.studies.oracle import WAYS, OracleMemoryModel
 from tests import tiny
 
 INPUTS = torch.randint(tiny.VOCAB, (3, tiny.CHUNKS, tiny.LENGTH), generator=torch.Generator().manual_seed(0))

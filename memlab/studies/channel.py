@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from memlab.errors import UserError
+from memlab.models.ports import FLOAT_BITS
 
-FLOAT_BITS = 32
 MOST_BITS = 16
 
 

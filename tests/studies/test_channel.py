@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memlab.errors import UserError
-from memlab.models import GaussianNoise, Quantise
+from memlab.studies.channel import GaussianNoise, Quantise
 from tests import tiny
 
 

@@ -1,4 +1,7 @@
-"""Accuracy with disturbed memories: Gaussian noise, and fewer bits per float (shapes: see greedy.py)."""
+"""Accuracy with disturbed memories: Gaussian noise, and fewer bits per float.
+
+Shapes: B windows of T tokens, R chunks, M memories per chunk, D width.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
