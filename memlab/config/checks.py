@@ -77,6 +77,7 @@ def check(config: Config) -> None:
     for key, value in _numbers(config):
         _require_number(key, value, key in NUMBERS_OR_NULL)
     _check_stages(config)
+    _check_tokenizer(config)
     if config.get("seed", LARGEST_SEED + 1) > LARGEST_SEED:
         raise UserError(f"seed={shown(config.get('seed'))}: choose a seed below 2^63")
     fill = _at(config, "architecture.fill")
@@ -193,6 +194,22 @@ def _check_stages(config: Config) -> None:
             _require_whole(f"{where}.{key}", spec[key], 1, False)
         _require_number(f"{where}.lr", spec["lr"], False)
         _require_number(f"{where}.warmup", spec["warmup"], True)
+
+
+def _check_tokenizer(config: Config) -> None:
+    """Raise UserError where a pretrained model would be given the token ids of another tokenizer than its own."""
+    own = config["tokenizer"].get("files") or {}
+    for where, spec in _stages(config):
+        for part in ("encoder", "decoder"):
+            port = spec["model"].get(part)
+            if not isinstance(port, dict) or "weights" not in port:
+                continue
+            random = part == "encoder" and port.get("untrained") is not None  # vectors of any ids are as good
+            if not random and port["weights"]["sha256"] != own.get("sha256"):
+                raise UserError(
+                    f"{where}.model.{part}: {port['weights']['name']} knows the token ids of its own tokenizer alone:"
+                    " take tokenizer=pretrained, and leave pretrained= the same for both"
+                )
 
 
 def _require_whole(key: str, value: Any, least: int, null: bool) -> None:

@@ -71,6 +71,18 @@ def test_frozen_weights_change_by_no_bit_and_are_saved_nowhere(
     assert not [name for name in own if ".body." in name and "lora_" not in name]
 
 
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_another_tokenizer_than_the_models_own_is_refused(part: str, jobs: Jobs, llama: Path) -> None:
+    how = PROBE if part == "encoder" else DECODER[1:]
+    with pytest.raises(UserError, match=f"model.{part}: .*take tokenizer=pretrained"):
+        jobs(llama, *how, "tokenizer=bpe")
+
+
+def test_random_vectors_may_have_another_tokenizer(jobs: Jobs, llama: Path) -> None:
+    (job,) = jobs(llama, *PROBE, "tokenizer=bpe", "tokenizer.vocab=300", "encoder.module.untrained=0")
+    assert job.stage.data["vocab"] == 300
+
+
 @pytest.mark.parametrize("how", [PROBE, LORA, DECODER], ids=["probe", "lora", "full"])
 def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(
     how: tuple[str, ...], jobs: Jobs, llama: Path, tmp_path: Path
