@@ -22,11 +22,7 @@ from tests.pages import images
 
 SEARCH = "laptop_search"  # no figure of the paper, so `make reproduce` leaves it out
 PRETRAINED = ("llm_information", "pretrained_decoder")  # run on tiny random models here
-QUICK = (
-    "copy_curriculum",
-    "information_retention",
-    "throughput",
-)  # the others are in `make test-all`
+QUICK = ("copy_curriculum", "information_retention")  # the others are in `make test-all`
 
 # `make reproduce` with three experiments, two of which share stages: all are composed before the first is run.
 FEW = ("copy", "blank_copy", "throughput")
