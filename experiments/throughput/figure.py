@@ -31,7 +31,12 @@ COSTS = {  # of decoding: quantity, name, factor
     "token_seconds": ("milliseconds per token", 1e3),
     "state_bytes": ("state (MiB)", 2.0**-20),
 }
-RATIOS = {"first_token_seconds": "first_token", "token_seconds": "token", "state_bytes": "state"}
+RATIOS = {
+    "first_token_seconds": "first_token",
+    "token_seconds": "token",
+    "state_bytes": "state",
+    "text_state_bytes": "text_state",
+}
 HEIGHT = 2.6  # of a panel, in inches
 
 

@@ -39,10 +39,10 @@ class Decoding:
     def decode(self) -> dict[str, float]:
         """Read the text, then decode L tokens: to the end of a chunk, and the first one of the next chunk.
 
-        Return the seconds to the first token, the seconds per further token, and the bytes of the state at the chunk's
-        end, where it is largest.
+        Return the seconds to the first token, the seconds per further token, and the bytes of the state: when the text
+        has been read and no chunk is open, and at the chunk's end, where the state is largest.
         """
-        first, token_Bt, state = self._first()
+        first, token_Bt, state, of_text = self._first()
         seconds, token_Bt = self._steps(token_Bt, state, self.model.length - 1)
         largest = state_bytes(state)
         last, _ = self._steps(token_Bt, state, 1)
@@ -50,6 +50,7 @@ class Decoding:
             "first_token_seconds": first,
             "token_seconds": (seconds + last) / self.model.length,
             "state_bytes": largest,
+            "text_state_bytes": of_text,
         }
 
     def warm_up(self) -> None:
@@ -59,13 +60,15 @@ class Decoding:
             self._step(self._step(self.next_Bt, state), state)
         wait(self.device)
 
-    def _first(self) -> tuple[float, Tensor, Any]:
+    def _first(self) -> tuple[float, Tensor, Any, int]:
+        """Return the seconds to the first token, the token, the state behind it, and bytes of the text's own state."""
         with torch.inference_mode(), self.precision:
             started = time.perf_counter()
             state = self.model.open(self.chunks_BcL)
+            of_text = state_bytes(state)  # adds up sizes, which takes no time to speak of
             token_Bt = self._step(self.next_Bt, state)
             wait(self.device)
-            return time.perf_counter() - started, token_Bt, state
+            return time.perf_counter() - started, token_Bt, state, of_text
 
     def _steps(self, token_Bt: Tensor, state: Any, count: int) -> tuple[float, Tensor]:
         with torch.inference_mode(), self.precision:

@@ -40,8 +40,12 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int:
 
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:
-    """Return the bytes of distinct tensors."""
-    return sum({id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}.values())
+    """Return the bytes of distinct tensors; of those that share their memory the largest one counts."""
+    found: dict[int, int] = {}
+    for tensor in tensors:
+        place = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
+        found[place] = max(found.get(place, 0), tensor.numel() * tensor.element_size())
+    return sum(found.values())
 
 
 def state_bytes(state: Any) -> int:

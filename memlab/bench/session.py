@@ -150,8 +150,8 @@ def metrics_of(quantities: dict[str, list[float]]) -> dict[str, float]:
         found["peak_memory"] = middle["peak_bytes"] / MIB
     for name, value in middle.items():
         where, _, quantity = name.rpartition("/")
-        if quantity == "state_bytes":
-            found[f"{where}/state_mib"] = value / MIB
+        if quantity in ("state_bytes", "text_state_bytes"):
+            found[f"{where}/{quantity.removesuffix('_bytes')}_mib"] = value / MIB
         elif quantity in ("first_token_seconds", "token_seconds"):
             found[f"{where}/{quantity.removesuffix('_seconds')}_ms"] = value * MILLISECONDS
     return found

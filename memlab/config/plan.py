@@ -37,9 +37,8 @@ class _Source:
 
 def plan_all(composed: Iterable[DictConfig]) -> list[Chain]:
     """Return the chain of every point of a command. Raises UserError as `plan` does."""
-    planned = [plan(config) for config in composed]
     # A point that is asked for twice is one point.
-    chains = list({(chain.label, chain.jobs[-1].folder.path): chain for chain in planned}.values())
+    chains = list({(chain.label, chain.jobs[-1].folder.path): chain for chain in map(plan, composed)}.values())
     arms: dict[Path, dict[str, None]] = {}
     for chain in chains:
         for job in chain.jobs:

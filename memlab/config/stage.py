@@ -93,8 +93,7 @@ class Job:
     @property
     def settings(self) -> Config:
         """Return the group `trainer`: cadences, evaluation, hardware."""
-        trainer: Config = self.config["trainer"]
-        return trainer
+        return dict(self.config["trainer"])
 
     @property
     def missing(self) -> list[Evaluation]:

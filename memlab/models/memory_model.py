@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from memlab.errors import UserError
 from memlab.models.base import chunks_at, match_widths, require_positive
@@ -25,11 +26,12 @@ SLOTS = ("fixed", "variable")
 
 @dataclass
 class Pass:
-    """A decoder pass in the making: memories of the chunks before, this chunk's tokens so far, the decoder's state."""
+    """A decoder pass in the making: what the decoder has read of the c chunks before, and with this chunk's tokens."""
 
-    memories_BcMD: Tensor
+    chunks: int
+    memories: Any
     tokens_Bt: Tensor
-    decoder: Any
+    decoder: Any = None
 
 
 class MemoryModel(LanguageModel):
@@ -90,43 +92,41 @@ class MemoryModel(LanguageModel):
         if self.slots == "fixed":
             return self._decode(self._fixed_slots(memories_BcMD.to(tokens_BnLD.dtype), scored), tokens_BnLD)
         passes = [
-            self._decode(self._variable_slots(memories_BcMD, c), tokens_B1LD)
+            self._decode(memories_BcMD[:, None, :c].flatten(2, 3), tokens_B1LD)
             for c, tokens_B1LD in zip(scored, tokens_BnLD.split(1, dim=1), strict=True)
         ]
         return torch.cat(passes, dim=1)
 
     def open(self, inputs_BcL: Tensor, memories_BcMD: Tensor | None = None) -> Pass:
-        """Make the memories of the chunks, and fill the slots with them once."""
+        """Make the memories of the chunks, and read them once."""
         if memories_BcMD is None:
             memories_BcMD = self._memories(inputs_BcL)
-        return Pass(memories_BcMD, inputs_BcL.new_empty(len(inputs_BcL), 0), self._fill_slots(memories_BcMD))
+        state = Pass(0, self.decoder.begin(len(inputs_BcL)), inputs_BcL.new_empty(len(inputs_BcL), 0))
+        self._read(memories_BcMD, state)
+        return state
 
     def step(self, tokens_Bt: Tensor, state: Pass) -> Tensor:
         """Decode tokens one chunk after the other; a whole chunk becomes memories when a token follows it."""
         hidden = []
         for part_Bt in split_by_chunk(tokens_Bt, state.tokens_Bt.shape[1], self.length):
             if state.tokens_Bt.shape[1] == self.length:
-                made_B1MD = self._memories(state.tokens_Bt[:, None])
-                state.memories_BcMD = torch.cat((state.memories_BcMD, made_B1MD), dim=1)
-                state.tokens_Bt = part_Bt[:, :0]
-                state.decoder = self._fill_slots(state.memories_BcMD)
+                self._read(self._memories(state.tokens_Bt[:, None]), state)
             state.tokens_Bt = torch.cat((state.tokens_Bt, part_Bt), dim=1)
             hidden.append(self.decoder.step(self.decoder.embed(part_Bt), state.decoder))
         return torch.cat(hidden, dim=1)
 
-    def _fill_slots(self, memories_BcMD: Tensor) -> Any:
-        """Return the decoder's state in front of the first token behind c chunks."""
-        batch, chunk = memories_BcMD.shape[:2]
-        self._require_inputs(chunk + 1, self.length)
-        memories_BcMD = memories_BcMD.to(self.decoder.head.weight.dtype)
-        if self.slots == "fixed":
-            slots_B1SD = self._fixed_slots(memories_BcMD, range(chunk, chunk + 1))
-        else:
-            slots_B1SD = self._variable_slots(memories_BcMD, chunk)
-        state = self.decoder.begin(batch)
-        if slots_B1SD.shape[2]:
-            self.decoder.step(slots_B1SD[:, 0], state)
-        return state
+    def _read(self, memories_BcMD: Tensor, state: Pass) -> None:
+        """Read the memories of c more chunks, and stand in front of the next chunk's first token."""
+        state.chunks += memories_BcMD.shape[1]
+        state.tokens_Bt = state.tokens_Bt[:, :0]
+        self._require_inputs(state.chunks + 1, self.length)
+        memories_BSD = memories_BcMD.to(self.decoder.head.weight.dtype).flatten(1, 2)
+        if memories_BSD.shape[1]:
+            self.decoder.step(memories_BSD, state.memories)
+        state.decoder = self.decoder.snapshot(state.memories)
+        if self.slots == "fixed":  # at least this chunk's own slots are empty
+            empty = (self.chunks - state.chunks) * self.memories
+            self.decoder.step(F.pad(memories_BSD[:, :0], (0, 0, 0, empty), value=self.fill), state.decoder)
 
     def _memories(self, inputs_BcL: Tensor) -> Tensor:
         """Return memories (B, c, M, D) of the chunks in one encoder call; constants where there is no encoder."""
@@ -138,18 +138,13 @@ class MemoryModel(LanguageModel):
 
     def _fixed_slots(self, memories_BcMD: Tensor, scored: range) -> Tensor:
         """Return slots (B, n, S, D) of the scored passes: pass c has the first c*M filled, the others constant."""
-        batch, _, _, width = memories_BcMD.shape
-        filled = memories_BcMD.flatten(1, 2)
-        empty = filled.new_full((batch, self.chunks * self.memories - filled.shape[1], width), self.fill)
-        slots_B1SD = torch.cat((filled, empty), dim=1)[:, None]
+        filled_B1SD = memories_BcMD.flatten(1, 2)[:, None]
+        empty = self.chunks * self.memories - filled_B1SD.shape[2]
+        slots_B1SD = F.pad(filled_B1SD, (0, 0, 0, empty), value=self.fill)
         # Made on the device: a list of numbers would have to be copied there.
-        index_S = torch.arange(slots_B1SD.shape[2], device=filled.device)
-        used_n = torch.arange(scored.start, scored.stop, device=filled.device) * self.memories
+        index_S = torch.arange(slots_B1SD.shape[2], device=slots_B1SD.device)
+        used_n = torch.arange(scored.start, scored.stop, device=slots_B1SD.device) * self.memories
         return torch.where((index_S < used_n[:, None])[:, :, None], slots_B1SD, self.fill)
-
-    def _variable_slots(self, memories_BcMD: Tensor, chunk: int) -> Tensor:
-        """Return the c*M slots (B, 1, S, D) of pass c."""
-        return memories_BcMD[:, None, :chunk].flatten(2, 3)
 
     def _decode(self, slots_BnSD: Tensor, tokens_BnLD: Tensor) -> Tensor:
         """Decode all passes in one call, and return what stands at the tokens, (B, n, L, D)."""

@@ -97,6 +97,9 @@ class Stack(StepByStep):
             x_RtD = block.step(x_RtD, of_layer)
         return self.norm(x_RtD)
 
+    def snapshot(self, state: list[Any]) -> list[Any]:
+        return [block.mixer.snapshot(of_layer) for block, of_layer in zip(self._blocks(), state, strict=True)]
+
     def state_size(self, length: int) -> int:
         return sum(block.mixer.state_size(length) for block in self._blocks())
 

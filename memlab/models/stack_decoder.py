@@ -54,5 +54,8 @@ class StackDecoder(Decoder):
     def step(self, x_RtD: Tensor, state: Any) -> Tensor:
         return self.stack.step(x_RtD, state)
 
+    def snapshot(self, state: Any) -> Any:
+        return self.stack.snapshot(state)
+
     def state_size(self, length: int) -> int:
         return self.stack.state_size(length)

@@ -1,5 +1,6 @@
 """What a token mixer promises (shapes: see base.py)."""
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -35,6 +36,13 @@ class StepByStep(nn.Module):
         inputs_RTD = extend(state, "inputs", x_RtD)
         return self(inputs_RTD, inputs_RTD.shape[1] - x_RtD.shape[1])
 
+    def snapshot(self, state: Any) -> Any:
+        """Return a state that stands where this one stands, for one of the two to go on first and be dropped then.
+
+        A shallow copy does where `step` replaces what the state holds, or keeps it by `extend`.
+        """
+        return copy(state)
+
     def state_size(self, length: int) -> int:
         """Return how many floats the state holds per sequence after `length` positions."""
         return length * self.width
@@ -57,9 +65,9 @@ def extend(state: dict[str, Any], name: str, x_RtD: Tensor) -> Tensor:
 
     Without gradients, room for more positions is kept behind them: a step then copies its own positions, not all.
     """
-    kept = state.get(name)
-    if kept is None or torch.is_grad_enabled():
-        state[name] = x_RtD if kept is None else torch.cat((kept, x_RtD), dim=1)
+    kept = state.get(name, x_RtD[:, :0])
+    if torch.is_grad_enabled():
+        state[name] = torch.cat((kept, x_RtD), dim=1)
         return state[name]
     before, total = kept.shape[1], kept.shape[1] + x_RtD.shape[1]
     room = getattr(kept, "room", kept)

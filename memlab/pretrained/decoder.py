@@ -1,6 +1,7 @@
 """A pretrained causal language model as a decoder (shapes: see memlab/models/base.py)."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -83,6 +84,9 @@ class PretrainedDecoder(Decoder):
         from transformers import DynamicCache
 
         return DynamicCache(config=self.body.config)
+
+    def snapshot(self, state: Any) -> Any:
+        return deepcopy(state)  # the cache's layers change in place
 
     def step(self, x_RtD: Tensor, state: Any) -> Tensor:
         out_RtD: Tensor = self.body(inputs_embeds=x_RtD, cache=state, use_cache=True).last_hidden_state

@@ -66,7 +66,7 @@ POSITION = 2 * LAYERS * WIDTH * FLOAT  # bytes of a position's keys and values
     [
         (causal_lm("transformer"), 2 * LENGTH + 1, 0),
         (recurrent("transformer"), 2, WIDTH * FLOAT),  # the read slot and the token; the memory itself
-        (memory_model("transformer"), CHUNKS + 1, 2 * WIDTH * FLOAT + 8),  # slots and the token; memories, its id
+        (memory_model("transformer"), CHUNKS + 1, 8),  # slots and the token; its id
     ],
     ids=["full context", "recurrent", "memory"],
 )

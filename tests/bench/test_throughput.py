@@ -15,7 +15,7 @@ from memlab.config.compose import compose_sweep
 from memlab.config.plan import plan_all
 from memlab.config.stage import Job
 from memlab.errors import UserError
-from memlab.models import LanguageModel
+from memlab.models import LanguageModel, MemoryModel
 from tests import tiny
 from tests.conftest import smoke
 from tests.tiny import CHUNKS, LENGTH, WIDTH
@@ -89,7 +89,7 @@ def test_all_quantities_of_all_arms_are_measured(jobs_of: Jobs) -> None:
     assert len(steps) == steps_of(jobs) == 1 + 2 + 2
     found = together(steps)
     training = {"step_seconds": 2, "tokens": 1, "peak_bytes": 1, "operations": 1}
-    behind = ("first_token_seconds", "token_seconds", "state_bytes")
+    behind = ("first_token_seconds", "token_seconds", "state_bytes", "text_state_bytes")
     decoded = {f"at_{context}/{name}": 2 for context in (16, 64) for name in behind}
     read = {f"read_{tokens}/{tokens // length}": 2 for tokens in (32, 128) for length in (4, 8, 16)}
     counts = {arm: {name: len(values) for name, values in of.items()} for arm, of in found.items()}
@@ -138,18 +138,22 @@ def test_a_step_trains(jobs_of: Jobs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "positions", "more"),
+    ("model", "read", "full", "more"),
     [
-        (tiny.causal_lm("transformer"), 3 * LENGTH, 0),
-        (tiny.recurrent("transformer"), 1 + LENGTH, WIDTH * 4),
-        (tiny.memory_model("transformer"), CHUNKS + LENGTH, 2 * WIDTH * 4 + LENGTH * 8),
+        (tiny.causal_lm("transformer"), 2 * LENGTH, 3 * LENGTH, 0),
+        (tiny.recurrent("transformer"), 1, 1 + LENGTH, WIDTH * 4),
+        (tiny.memory_model("transformer"), CHUNKS, CHUNKS + LENGTH, 0),
+        (tiny.memory_model("transformer", slots="variable"), 2, 2 + LENGTH, 0),
     ],
-    ids=["full context", "recurrent", "memory"],
+    ids=["full context", "recurrent", "memory", "variable"],
 )
-def test_state_is_that_of_a_chunk_s_end(model: LanguageModel, positions: int, more: int) -> None:
-    """Behind two chunks, with the third one full: keys and values of two layers, and memories or tokens."""
+def test_state_is_that_of_a_chunk_s_end(model: LanguageModel, read: int, full: int, more: int) -> None:
+    """Behind two chunks, and with the third one full: keys and values of two layers, a memory, the chunk's tokens."""
     found = Decoding(model, 2 * LENGTH, "cpu", nullcontext()).decode()
-    assert found["state_bytes"] == positions * 2 * 2 * WIDTH * 4 + more
+    of_position = 2 * 2 * WIDTH * 4
+    assert found["text_state_bytes"] == read * of_position + more
+    tokens = LENGTH * 8 if isinstance(model, MemoryModel) else 0
+    assert found["state_bytes"] == full * of_position + more + tokens
 
 
 @pytest.mark.parametrize("kind", ["mixer", "transformer"])
@@ -158,7 +162,7 @@ def test_tokens_are_those_of_whole_passes(make: Callable[[str], LanguageModel], 
     """The first token behind two chunks, and the last one of the third chunk, which reads the tokens before."""
     model = make(kind).eval()
     run = Decoding(model, 2 * LENGTH, "cpu", nullcontext())
-    _, token_Bt, state = run._first()
+    _, token_Bt, state, _ = run._first()
     inputs_BCL = torch.cat((run.chunks_BcL, torch.zeros(1, 1, LENGTH, dtype=torch.long)), dim=1)
     inputs_BCL[:, 2, 0] = run.next_Bt[:, 0]
     assert token_Bt == model(inputs_BCL)[:, 2, 0].argmax(-1)

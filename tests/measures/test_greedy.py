@@ -179,10 +179,13 @@ def test_memories_of_generated_chunks_are_of_what_was_generated() -> None:
 
 @pytest.mark.parametrize("kind", tiny.STACKS)
 @pytest.mark.parametrize(
-    ("name", "positions"), [("fixed", 2 * 4 + 11), ("variable", 2 + 3 + 11), ("full context", 12 + 11)]
+    ("name", "positions"), [("fixed", 4 + 2 + 11), ("variable", 2 + 1 + 11), ("full context", 12 + 11)]
 )
 def test_every_position_is_computed_once(name: str, positions: int, kind: str) -> None:
-    """Two scored chunks of six tokens, of which the last one is not read, and what stands in front of them."""
+    """Two scored chunks of six tokens, of which the last one is not read, and what stands in front of them.
+
+    Two memories are read at first, one more behind the first scored chunk; then come the slots that are still empty.
+    """
     model, objective = MODELS[name](kind), Copy(**IDS)
     assert isinstance(model.decoder, StackDecoder)
     seen: list[int] = []
