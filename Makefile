@@ -35,10 +35,10 @@ reproduce: setup  ## run all experiments, one after another; the same command re
 	$(BIN)/python -m memlab.reproduce $(ARGS)
 
 test: setup  ## run the tests, without the slow ones (ARGS="tests/data -k hash" to choose)
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 test-all: setup  ## run all tests, but for those that take a browser or a SLURM
-	$(BIN)/python -m pytest -n 3 --durations=15 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --durations=15 $(ARGS)
 
 test-page: setup  ## install a Chromium (root, Debian package) and run the tests of the page in it
 	tests/dashboard/up.sh

@@ -21,8 +21,11 @@ _LINES = [f"def function_{i}(self, value={i}):\n    return self.items[{i % 7}] +
 
 
 def pytest_sessionfinish() -> None:
-    """Say where all threads are, and exit, if this process does not end: pytest-timeout watches tests alone."""
-    faulthandler.dump_traceback_later(300, exit=True)
+    """Say where all threads are, and exit, if this process does not end: pytest-timeout watches tests alone.
+
+    A worker of pytest-xdist that is done waits for the others, which may take as long as a test may.
+    """
+    faulthandler.dump_traceback_later(1200 if "PYTEST_XDIST_WORKER" in os.environ else 300, exit=True)
 
 
 @pytest.fixture(autouse=True)
