@@ -1,23 +1,60 @@
 """Import libraries without those of their parts that take long to load and that memlab does not use."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+
+UNUSED = ("matplotlib", "transformers")  # of torchmetrics: for its own plots, and for scores of generated text
 
 
 def import_torchmetrics() -> None:
-    """Import torchmetrics without scipy.signal. Call this before anything else imports torchmetrics or Lightning.
+    """Import torchmetrics without scipy.signal, matplotlib and transformers, which take a second to load.
 
-    Loading scipy.signal takes half a second. torchmetrics loads the module only to restore a function that SciPy has
-    removed, for a metric of speech. During the import an empty module stands in for scipy.signal; afterwards the empty
-    module is removed, and whoever imports scipy.signal gets the real one.
+    Call this before anything else imports torchmetrics or Lightning. For torchmetrics matplotlib and transformers are
+    not installed then, which is what its own plots and its BERT score say; for everybody else nothing changes.
+    """
+    if "torchmetrics" in sys.modules:
+        return
+    with _without_signal(), _without(UNUSED):
+        import torchmetrics  # noqa: F401
+
+
+@contextmanager
+def _without_signal() -> Iterator[None]:
+    """Let an empty module stand in for scipy.signal, and remove it afterwards.
+
+    torchmetrics loads the module only to restore a function that SciPy has removed, for a metric of speech.
     """
     name = "scipy.signal"
-    if name in sys.modules or "torchmetrics" in sys.modules:
+    if name in sys.modules:
+        yield
         return
     stand_in = ModuleType(name)
     stand_in.hamming = None  # type: ignore[attr-defined]
     sys.modules[name] = stand_in
     try:
-        import torchmetrics  # noqa: F401
+        yield
     finally:
         del sys.modules[name]
+
+
+@contextmanager
+def _without(packages: tuple[str, ...]) -> Iterator[None]:
+    """Answer no where torchmetrics asks whether one of these packages, not loaded yet, is installed."""
+    from lightning_utilities.core.imports import RequirementCache
+
+    hidden = tuple(package for package in packages if package not in sys.modules)
+    check = RequirementCache._check_available
+
+    def answer(cache: RequirementCache) -> None:
+        if str(cache.requirement).startswith(hidden):
+            cache.available, cache.message = False, f"memlab has loaded torchmetrics without {cache.requirement}"
+        else:
+            check(cache)
+
+    RequirementCache._check_available = answer  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        RequirementCache._check_available = check  # type: ignore[method-assign]

@@ -3,22 +3,20 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import sys
 import {room}
-assert "torchmetrics" in sys.modules and "scipy.signal" not in sys.modules, "half a second"
+assert "torchmetrics" in sys.modules
+assert not {{"scipy.signal", "matplotlib", "transformers"}} & {{*sys.modules}}, "a second"
 import scipy.signal
 assert scipy.signal.butter(1, 0.5)[0].shape == (2,)
+from lightning_utilities.core.imports import RequirementCache
+assert RequirementCache("matplotlib>=3.6.0"), "there for everybody else"
 """
 
 
-def run(room: str) -> None:
+@pytest.mark.parametrize("room", ["memlab.training.chain", "memlab.measures"])
+def test_torchmetrics_is_loaded_without_what_memlab_does_not_use(room: str) -> None:
     subprocess.run([sys.executable, "-c", CODE.format(room=room)], check=True)
-
-
-def test_training_does_without_scipys_signals() -> None:
-    run("memlab.training.chain")
-
-
-def test_measures_do_without_scipys_signals() -> None:
-    run("memlab.measures")
