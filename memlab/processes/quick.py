@@ -1,11 +1,27 @@
-"""Import libraries without those of their parts that take long to load and that memlab does not use."""
+"""A quick start: libraries without those of their parts that memlab does not use, and few collections of garbage."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 UNUSED = ("matplotlib", "transformers")  # of torchmetrics: for its own plots, and for scores of generated text
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Collect garbage rarely while libraries load and configs are composed: most of what they make stays.
+
+    Afterwards the collector is as it was, and leaves alone what is there.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.freeze()
 
 
 def import_torchmetrics() -> None:

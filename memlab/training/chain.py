@@ -35,8 +35,7 @@ def run_chains(chains: Sequence[Chain], threads: int | None = None) -> list[str]
     """
     settings = chains[0].jobs[0].settings
     prepare_cpu()
-    threads = threads or settings["threads"]
-    if threads is not None:
+    if (threads := threads or settings["threads"]) is not None:
         torch.set_num_threads(threads)
     ranks.join(on_gpu(settings))
     workload = Workload()

@@ -19,8 +19,7 @@ from memlab.training.trainer import accelerator
 
 def evaluate(job: Job) -> None:
     """Write the evaluation files that are missing. One process does this, whatever trained."""
-    missing = job.missing
-    if not missing:
+    if not (missing := job.missing):
         return
     model, _ = build_stage(job.stage)
     load_weights(model, job.folder.weights)
