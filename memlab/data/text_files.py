@@ -98,7 +98,7 @@ class PythonSource(FileSource):
         root = Path(sysconfig.get_path("stdlib"))
         found = Found()
         for folder, folders, names in os.walk(root):
-            folders[:] = {*folders} - SKIPPED_FOLDERS  # the others, which are large, are not even entered
+            folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]  # large ones: do not enter them
             for name in names:
                 if name.endswith(".py"):
                     found.add(Path(folder, name))

@@ -26,7 +26,11 @@ SLOTS = ("fixed", "variable")
 
 @dataclass
 class Pass:
-    """A decoder pass in the making: what the decoder has read of the c chunks before, and with this chunk's tokens."""
+    """A decoder pass in the making.
+
+    chunks: how many chunks came before. memories: the decoder's state behind their memories. tokens_Bt: this chunk's
+    tokens so far. decoder: the decoder's state behind the memories, the empty slots and these tokens.
+    """
 
     chunks: int
     memories: Any

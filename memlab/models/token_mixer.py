@@ -37,9 +37,9 @@ class StepByStep(nn.Module):
         return self(inputs_RTD, inputs_RTD.shape[1] - x_RtD.shape[1])
 
     def snapshot(self, state: Any) -> Any:
-        """Return a state that stands where this one stands, for one of the two to go on first and be dropped then.
+        """Return a second state at the same position. Use one of the two, drop it, and only then use the other.
 
-        A shallow copy does where `step` replaces what the state holds, or keeps it by `extend`.
+        They may share memory. A shallow copy is enough where `step` replaces what the state holds, or uses `extend`.
         """
         return copy(state)
 

@@ -82,6 +82,16 @@ def test_step_by_step_the_decoder_s_cache_keeps_the_past(llama: Path) -> None:
     assert 2 * sum(keys[0].numel() for keys in layers) == made.state_size(10)
 
 
+@torch.no_grad()
+def test_a_cache_goes_on_from_a_snapshot(llama: Path) -> None:
+    made = decoder(llama)
+    x = torch.randn(3, 10, 16, generator=torch.Generator().manual_seed(1))
+    state = made.begin(3)
+    made.step(x[:, :4], state)
+    made.step(-x[:, 4:], made.snapshot(state))
+    torch.testing.assert_close(made.step(x[:, 4:], state), made(x, 4))
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_what_is_trained_is_the_decoder_s_own_and_the_rest_is_borrowed(tmp_path: Path, tied: bool) -> None:
     model = save_llama(tmp_path / "model", tied=tied)
